@@ -72,6 +72,7 @@ class FakeProcess:
             raise self.ends_with
 
 
+@pytest.mark.slow
 def test_rows_get_labels_and_probabilities_in_their_order(
     store: AdapterStore, file: Path, tmp_path: Path
 ) -> None:
@@ -99,6 +100,7 @@ def test_rows_get_labels_and_probabilities_in_their_order(
     assert (first["label"], first["input"]) == (rows[0]["label"], "the cat")
 
 
+@pytest.mark.slow
 def test_a_causal_adapter_answers_every_row(
     tiny_base: Path, qwen2_base: Path, tmp_path: Path
 ) -> None:
@@ -209,6 +211,7 @@ def test_a_classifier_is_not_offered_to_the_chat(
     ]
 
 
+@pytest.mark.slow
 def test_merge_of_a_classifier_is_a_plain_model(
     store: AdapterStore, tmp_path: Path, capsys: Capture
 ) -> None:

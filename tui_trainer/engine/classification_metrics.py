@@ -12,8 +12,8 @@ import torch
 
 from tui_trainer.contracts.metrics import Evaluation, EvaluationFile, finite_or_none
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.evaluation_progress import EvaluationProgress
 from tui_trainer.engine.state.session import Session
+from tui_trainer.engine.validation_progress import ValidationProgress
 from tui_trainer.evaluation.class_scores import class_scores
 from tui_trainer.store import atomic
 from tui_trainer.text import formats
@@ -30,7 +30,7 @@ def measure(session: Session) -> tuple[float, Evaluation]:
     confusion = np.zeros((count, count), dtype=np.int64)
     total = torch.zeros((), dtype=torch.float64)
     passes = session.ranks.own_passes(batching.groups_of(examples, size))
-    progress = EvaluationProgress(session, len(passes), len(examples))
+    progress = ValidationProgress(session, len(passes), len(examples))
     session.model.eval()
     try:
         with torch.no_grad():

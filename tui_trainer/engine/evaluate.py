@@ -14,12 +14,12 @@ from tui_trainer.contracts.run import BestEvaluation
 from tui_trainer.engine import classification_metrics, recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.data import batching
-from tui_trainer.engine.evaluation_progress import EvaluationCancelledError, EvaluationProgress
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.session import Session
 from tui_trainer.engine.teaching.retained_answers import divergence
+from tui_trainer.engine.validation_progress import EvaluationCancelledError, ValidationProgress
 from tui_trainer.text import formats
 
 _LARGEST_EXPONENT = 700.0  # of a perplexity that is a finite number
@@ -191,7 +191,7 @@ def _measure(session: Session) -> tuple[float, float]:
     examples = batching.longest_first(session.dataset.validation)
     size = session.pass_size
     passes = session.ranks.own_passes(batching.groups_of(examples, size))
-    progress = EvaluationProgress(session, len(passes), len(examples))
+    progress = ValidationProgress(session, len(passes), len(examples))
     session.model.eval()
     sums = torch.zeros(2, dtype=torch.float64, device="cpu")
     try:

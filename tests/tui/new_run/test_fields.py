@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tui_trainer.contracts.job import Job
@@ -230,6 +231,31 @@ def test_settings_without_a_field_are_kept(texts: dict[str, str], tmp_path: Path
     )
     assert edited.job is not None
     assert (edited.job.lora.rank, edited.job.advisor) == (4, base.advisor)
+
+
+@pytest.mark.parametrize(
+    "prompts",
+    [["Who, and why?"], ["What is rain?", "a | b"], ["[x]"], ["two\nlines"], [" spaced "], ['"q"']],
+)
+def test_sample_prompts_there_and_back(
+    texts: dict[str, str], tmp_path: Path, prompts: list[str]
+) -> None:
+    base = checked(texts, tmp_path)
+    job = msgspec.structs.replace(
+        base, samples=msgspec.structs.replace(base.samples, prompts=prompts)
+    )
+    assert checked(fields_module.texts_of(job), Path("/")) == job
+
+
+def test_a_prompt_is_typed_plainly_or_several_as_a_list(
+    texts: dict[str, str], tmp_path: Path
+) -> None:
+    one = checked({**texts, "samples.prompts": "Who, and why?"}, tmp_path)
+    assert one.samples.prompts == ["Who, and why?"]
+    several = checked({**texts, "samples.prompts": '["a", "b"]'}, tmp_path)
+    assert several.samples.prompts == ["a", "b"]
+    wrong = fields_module.check({**texts, "samples.prompts": "[a, b"}, tmp_path)
+    assert "needs a text, or a list" in wrong.errors["samples.prompts"]
 
 
 def test_every_setting_is_in_the_form_or_kept() -> None:

@@ -20,7 +20,7 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.store import job_checks, jobs, paths
 from tui_trainer.tui.new_run import layout
 
-Kind = Literal["text", "int", "float", "choice", "switch", "pairs"]
+Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "texts"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _SWITCH = ("off", "on")
@@ -64,7 +64,7 @@ def fields() -> tuple[FormField, ...]:
 def texts_of(job: Job) -> dict[str, str]:
     """The texts of the form for a job."""
     values = msgspec.to_builtins(job)
-    return {field.key: _text(_get(values, field.key)) for field in fields()}
+    return {field.key: _text(_get(values, field.key), field.kind) for field in fields()}
 
 
 def effective(texts: Mapping[str, str]) -> frozenset[str]:
@@ -182,7 +182,7 @@ def _field(key: str, kind: Any, bare: inspect.Type, description: str, default: A
         kind=shape,
         needs=needs,
         choices=choices,
-        default="" if default is msgspec.NODEFAULT else _text(default),
+        default="" if default is msgspec.NODEFAULT else _text(default, shape),
     )
 
 
@@ -198,6 +198,8 @@ def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ..
         return "int", f"needs a whole number{least}{most}", ()
     if isinstance(bare, inspect.FloatType):
         return "float", f"needs a number{_bounds(bare)}", ()
+    if isinstance(bare, inspect.ListType):
+        return "texts", 'needs a text, or a list such as ["What is rain?", "Who are you?"]', ()
     if isinstance(bare, inspect.DictType):
         return "pairs", "needs name=number pairs, such as q_proj=8, v_proj=4", ()
     return "text", "needs a value", ()
@@ -241,6 +243,8 @@ def _parse(field: FormField, text: str) -> Any:
         return text == _SWITCH[1]
     if field.kind == "pairs":
         return _pairs(text)
+    if field.kind == "texts":
+        return msgspec.json.decode(text, type=list[str]) if text.startswith("[") else [text]
     if field.key in _FILES and ", " in text:
         return re.split(r",\s+", text)
     if field.key == "lora.target_modules" and text != field.default:
@@ -269,9 +273,11 @@ def _finite(value: float) -> float:
     return value
 
 
-def _text(value: Any) -> str:
+def _text(value: Any, kind: Kind = "text") -> str:
     if value is None:
         return ""
+    if kind == "texts" and (len(value) > 1 or any(_is_no_line(text) for text in value)):
+        return msgspec.json.encode(value).decode()
     if isinstance(value, bool):
         return _SWITCH[value]
     if isinstance(value, dict):
@@ -280,6 +286,11 @@ def _text(value: Any) -> str:
         return ", ".join(str(item) for item in value)
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _is_no_line(text: str) -> bool:
+    """Whether a text would be read otherwise as the only line of a field."""
+    return text.startswith("[") or text != text.strip() or len(text.splitlines()) != 1
 
 
 def _get(values: dict[str, Any], key: str) -> Any:

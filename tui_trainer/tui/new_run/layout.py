@@ -94,6 +94,7 @@ MORE: tuple[Section, ...] = (
             "data.augment_language",
         ),
     ),
+    ("sample prompts", ("samples.prompts", "samples.max_new_tokens")),
     ("files", ("data.test", "training.keep_checkpoints", "data.cache", "trust_remote_code")),
 )
 SECTIONS = (*EVERYDAY, *MORE)
@@ -115,6 +116,7 @@ LABELS = {
     "training.early_stopping_patience": "patience",
     "training.early_stopping_min_delta": "minimum change",
     "training.save": "saved step",
+    "samples.max_new_tokens": "answer tokens",
     "lora.init": "initial values",
     "lora.rslora": "rsLoRA",
     "lora.dora": "DoRA",
@@ -123,6 +125,7 @@ LABELS = {
 # A field has an effect only while the other one holds one of these values ...
 _ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.balance": ("task", ("classification",)),
+    "samples.prompts": ("task", ("causal-lm",)),
     "training.scheduler_cycles": ("training.scheduler", ("cosine-restarts",)),
     "training.scheduler_power": ("training.scheduler", ("polynomial",)),
     "training.decay_share": ("training.scheduler", ("wsd",)),
@@ -139,6 +142,7 @@ _NOT_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.retain_weight": ("data.retain", ("",)),
     "data.null_space_share": ("data.null_space", ("",)),
     "data.augment_model": ("data.augment", ("none",)),
+    "samples.max_new_tokens": ("samples.prompts", ("",)),
 }
 
 

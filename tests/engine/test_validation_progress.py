@@ -10,8 +10,8 @@ import pytest
 
 from tests.engine.conftest import At
 from tui_trainer.contracts.run import Command
-from tui_trainer.engine import evaluation_progress
-from tui_trainer.engine.evaluation_progress import EvaluationProgress
+from tui_trainer.engine import validation_progress
+from tui_trainer.engine.validation_progress import ValidationProgress
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -23,15 +23,15 @@ Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
 @pytest.fixture
 def reported(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, str]]:
     """Step and text of every report; each pass is reported."""
-    monkeypatch.setattr(evaluation_progress, "REPORT_SECONDS", 0.0)
+    monkeypatch.setattr(validation_progress, "REPORT_SECONDS", 0.0)
     found: list[tuple[int, str]] = []
-    original = EvaluationProgress.text
+    original = ValidationProgress.text
 
-    def text(self: EvaluationProgress, seconds: float) -> str:
+    def text(self: ValidationProgress, seconds: float) -> str:
         found.append((self._session.state.step, original(self, 2.0)))
         return found[-1][1]
 
-    monkeypatch.setattr(EvaluationProgress, "text", text)
+    monkeypatch.setattr(ValidationProgress, "text", text)
     return found
 
 
@@ -52,16 +52,16 @@ def test_an_evaluation_is_cancelled_and_training_continues(
 ) -> None:  # fmt: skip
     plain, skipped = make_run(), make_run()
     assert run_engine(plain) == 0
-    original = EvaluationProgress.text
+    original = ValidationProgress.text
 
-    def text(self: EvaluationProgress, seconds: float) -> str:
+    def text(self: ValidationProgress, seconds: float) -> str:
         if self._session.state.step in (8, 12):
             with atomic.appending(self._session.folder.control_file) as lines:
                 id = f"skip-{self._session.state.step}"
                 lines.append(Command(id=id, time=time.time(), command="skip-evaluation"))
         return original(self, seconds)
 
-    monkeypatch.setattr(EvaluationProgress, "text", text)
+    monkeypatch.setattr(ValidationProgress, "text", text)
     assert run_engine(skipped) == 0
     rows = metrics(skipped)
     assert [step for kind, step in rows if kind == "eval"] == [4]

@@ -16,7 +16,7 @@ class EvaluationCancelledError(Exception):
     """The command `skip-evaluation` ended an evaluation before it was complete."""
 
 
-class EvaluationProgress:
+class ValidationProgress:
     """Counts the examples of one evaluation that are done in this process.
 
     Only a run of one process can cancel an evaluation, as all processes must add up their parts.
