@@ -6,12 +6,16 @@ Losses are in nats. Scores of answers and classes are shares (0..1); BLEU and ch
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 
 from tui_trainer.contracts.job import Precision, Quantization, Task
 from tui_trainer.contracts.metrics import ClassScore
 
 SCHEMA = 1  # version of a report's format
+Verdict = Literal["better", "worse", "no difference shown", "too few to tell"]
+Test = Literal["exact McNemar", "paired bootstrap"]
 
 
 class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,6 +107,48 @@ class EvaluatedItem(msgspec.Struct, frozen=True, kw_only=True):
     scores: dict[str, float] = {}  # by metric
 
 
+class Paired(msgspec.Struct, frozen=True, kw_only=True):
+    """The comparison of a metric of two models on the same items."""
+
+    metric: str  # its name
+    test: Test  # that gave the verdict
+    items: int  # that both models were measured on
+    before: float  # mean of the first model
+    after: float  # mean of the second model
+    p: float | None = None  # two-sided, of McNemar's test
+    low: float | None = None  # ends of the confidence interval of the change, by the bootstrap
+    high: float | None = None
+    lost: int | None = None  # items that only the first model has right
+    won: int | None = None  # items that only the second model has right
+    verdict: Verdict  # on the second model
+
+    @property
+    def change(self) -> float:
+        """The second mean minus the first."""
+        return self.after - self.before
+
+
+class ChangedItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item that only one of two models has right."""
+
+    where: str  # file and line
+    question: str
+    reference: str | None  # expected answer
+    before: str | None  # answer of the first model
+    after: str | None  # answer of the second model
+    golden: bool = False  # whether it is of a golden set
+
+
+class ScoreComparison(msgspec.Struct, frozen=True, kw_only=True):
+    """An evaluated model beside another one, which comes first in each pair."""
+
+    target: str  # the other run, adapter or model
+    metrics: dict[str, float | None]  # of the other model, by name
+    tests: list[Paired] = []  # of the metrics that have a value for each item
+    lost: list[ChangedItem] = []  # items that only the other model has right
+    won: list[ChangedItem] = []  # items that only the evaluated model has right
+
+
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     """`evaluations/NAME.json` of a run, and the output of `evaluate --json`."""
 
@@ -124,3 +170,4 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     labels: list[str] = []  # of the confusion matrix
     confusion: list[list[int]] = []  # [i][j]: rows of class i that got class j
     items: list[EvaluatedItem] = []  # every row
+    against: ScoreComparison | None = None  # None: it was measured alone

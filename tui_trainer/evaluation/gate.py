@@ -7,9 +7,15 @@ from dataclasses import dataclass
 
 import msgspec
 
-from tui_trainer.contracts.evaluation import EvaluatedItem
+from tui_trainer.contracts.evaluation import (
+    ChangedItem,
+    EvaluatedItem,
+    EvaluationReport,
+    Paired,
+    ScoreComparison,
+)
 from tui_trainer.evaluation.metrics import LOWER_IS_BETTER
-from tui_trainer.evaluation.paired import LEVEL, Paired, compare_means, compare_right
+from tui_trainer.evaluation.paired import LEVEL, compare_means, compare_right
 from tui_trainer.text import formats
 
 THRESHOLD = 0.02  # by how much a mean may be lower
@@ -32,17 +38,6 @@ def changes(before: Sequence[bool], after: Sequence[bool]) -> Change:
         [at for at, (one, other) in pairs if other and not one],
         [at for at, (one, other) in pairs if one and other],
     )
-
-
-class ChangedItem(msgspec.Struct, frozen=True, kw_only=True):
-    """An item that only one of two models has right."""
-
-    where: str  # file and line
-    question: str
-    reference: str | None  # expected answer
-    before: str | None  # answer of the first model
-    after: str | None  # answer of the second model
-    golden: bool = False  # whether it is of a golden set
 
 
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
@@ -144,6 +139,19 @@ def compare_metrics(
         if measured:
             found.append(compare_scores(name, [a for a, _ in measured], [b for _, b in measured]))
     return found
+
+
+def side_by_side(before: EvaluationReport, after: EvaluationReport) -> ScoreComparison:
+    """Return what the second model is beside the first: their metrics, tests, and the items that
+    only one of them has right."""
+    lost, won = _changed(before.items, after.items, golden=False)
+    return ScoreComparison(
+        target=before.target,
+        metrics=before.metrics,
+        tests=compare_metrics(before.items, after.items, list(after.metrics)),
+        lost=lost,
+        won=won,
+    )
 
 
 def compare_scores(

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Task
+from tui_trainer.text import formats
 
 LOSSES = ("loss", "perplexity", "token_accuracy")
 ANSWERS = ("exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
@@ -14,6 +15,18 @@ CORPUS = ("bleu", "chrf")  # of all answers together, by sacrebleu
 CLASSES = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
 LOWER_IS_BETTER = ("loss", "perplexity")
 _SHORT = {"precision": "precision_macro", "recall": "recall_macro", "f1": "f1_macro"}
+
+
+def value_text(name: str, number: float | None) -> str:
+    """Return a metric's value: shares with three decimals, others with significant digits."""
+    if name in ("loss", "perplexity") or name in CORPUS:
+        return formats.number(number)
+    return formats.score(number)
+
+
+def change_text(name: str, change: float) -> str:
+    """Return a change of a metric, with its sign."""
+    return ("-" if change < 0 else "+") + value_text(name, abs(change))
 
 
 def names_of(task: Task) -> tuple[str, ...]:

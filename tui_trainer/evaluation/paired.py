@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-import msgspec
+from tui_trainer.contracts.evaluation import Paired, Verdict
 
 if TYPE_CHECKING:  # numpy takes a tenth of a second, and few commands need it
     import numpy as np
@@ -19,30 +19,6 @@ RESAMPLES = 10_000
 _MOST_DRAWS = 20_000_000  # resamples times items, at most
 _CHUNK = 2_000_000  # random numbers in memory at a time
 _ROUNDING = 1e-9  # differences up to this come from rounding
-
-Verdict = Literal["better", "worse", "no difference shown", "too few to tell"]
-Test = Literal["exact McNemar", "paired bootstrap"]
-
-
-class Paired(msgspec.Struct, frozen=True, kw_only=True):
-    """The comparison of a metric of two models on the same items."""
-
-    metric: str  # its name
-    test: Test  # that gave the verdict
-    items: int  # that both models were measured on
-    before: float  # mean of the first model
-    after: float  # mean of the second model
-    p: float | None = None  # two-sided, of McNemar's test
-    low: float | None = None  # ends of the confidence interval of the change, by the bootstrap
-    high: float | None = None
-    lost: int | None = None  # items that only the first model has right
-    won: int | None = None  # items that only the second model has right
-    verdict: Verdict  # on the second model
-
-    @property
-    def change(self) -> float:
-        """The second mean minus the first."""
-        return self.after - self.before
 
 
 def mcnemar_p(lost: int, won: int) -> float:

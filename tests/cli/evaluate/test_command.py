@@ -105,6 +105,9 @@ def test_two_models_stand_side_by_side(
     printed = capsys.readouterr().out
     line = next(line for line in printed.splitlines() if line.startswith("exact_match"))
     assert line.split()[1:5] == ["0.500", "1.000", "-0.500", "too"]
+    written = json.loads((run.evaluations_dir / "test.json").read_bytes())["against"]
+    assert written["target"] == "base builtin" and written["metrics"]["exact_match"] == 1.0
+    assert [item["after"] for item in written["lost"]] == ["London"] and written["won"] == []
     last = [line for line in printed.splitlines() if line.startswith("line ")]
     assert last[0].split()[-5:] == ["Rome", "London", "Rome", "wrong,", "0.000"]
     assert main.main([*arguments, "--json"]) == 0

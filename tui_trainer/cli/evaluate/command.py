@@ -18,7 +18,6 @@ from tui_trainer.contracts.job import Precision, Quantization
 from tui_trainer.evaluation import gate as gates
 from tui_trainer.evaluation import golden, journal, metrics, target, text_scores
 from tui_trainer.evaluation import report as reports
-from tui_trainer.evaluation.paired import Paired
 from tui_trainer.evaluation.target import Target
 from tui_trainer.launch.measure import measure
 from tui_trainer.store import jobs, paths
@@ -164,6 +163,10 @@ def evaluate(
         _evaluate(model, files, options, name, golden_set=False) for model in models if files
     ]
     checked = [_evaluate(model, sets, options, name, golden_set=True) for model in models if sets]
+    for group in (measured, checked):
+        if len(group) > 1:
+            beside = gates.side_by_side(group[1], group[0])
+            group[0] = msgspec.structs.replace(group[0], against=beside)
     if found.run is not None:
         for report in (*measured[:1], *checked[:1]):
             file = reports.write(report, found.run.evaluations_dir)
@@ -296,20 +299,12 @@ def _evaluate(
     return reports.make(name or files[0].stem, model.name, request, data_hash, scored)
 
 
-def _compare(group: Sequence[EvaluationReport]) -> list[Paired]:
-    """The tests of every metric that has a value for each row, of two evaluations of a group."""
-    if len(group) < 2:
-        return []
-    after, before = group
-    return gates.compare_metrics(before.items, after.items, list(after.metrics))
-
-
 def _print(group: Sequence[EvaluationReport], rows: int) -> None:
     report, against = group[0], group[1] if len(group) > 1 else None
     files = ", ".join(Path(file).name for file in report.files)
     output.data(f"{formats.escape(report.target)} on {formats.escape(files)}: "
                 f"{formats.plural(report.rows, 'row')}")  # fmt: skip
-    tables.print_metrics(report, against, _compare(group))
+    tables.print_metrics(report)
     if report.classes:
         tables.print_classes(report)
     tables.print_rows(report, against, rows)
@@ -324,7 +319,7 @@ def _document(
     return {
         "evaluation": group[0],
         "against": group[1] if len(group) > 1 else None,
-        "comparison": _compare(group),
+        "comparison": group[0].against.tests if group[0].against is not None else [],
         "golden": list(checked),
         "gate": decision,
     }

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from tui_trainer.cli import output
-from tui_trainer.contracts.evaluation import EvaluatedItem, EvaluationReport
-from tui_trainer.evaluation.gate import ChangedItem, GateReport
-from tui_trainer.evaluation.paired import Paired
+from tui_trainer.contracts.evaluation import ChangedItem, EvaluatedItem, EvaluationReport, Paired
+from tui_trainer.evaluation.gate import GateReport
+from tui_trainer.evaluation.metrics import change_text, value_text
 from tui_trainer.evaluation.report import worst_first
 from tui_trainer.text import formats
 from tui_trainer.text.formats import MISSING
@@ -17,38 +15,27 @@ _MOST_CLASSES = 20  # in the table of classes
 _MOST_MATRIX = 12  # classes of a confusion matrix that is printed
 _MOST_CONFUSED = 10  # pairs of classes
 _MOST_CHANGED = 20  # lost or won rows
-_HUNDRED = ("bleu", "chrf")
 
 
-def print_metrics(
-    report: EvaluationReport, against: EvaluationReport | None, compared: Sequence[Paired]
-) -> None:
+def print_metrics(report: EvaluationReport) -> None:
     """Print the metrics, beside those of another model where there is one."""
+    against = report.against
     if against is None:
-        output.data(output.pairs([(name, value(name, v)) for name, v in report.metrics.items()]))
+        metrics = report.metrics.items()
+        output.data(output.pairs([(name, value_text(name, v)) for name, v in metrics]))
         return
-    tests = {found.metric: found for found in compared}
+    tests = {found.metric: found for found in against.tests}
     rows = []
     for name, mine in report.metrics.items():
         other = against.metrics.get(name)
         known = mine is not None and other is not None
-        change = signed(name, mine - other) if mine is not None and other is not None else MISSING
+        change = MISSING
+        if mine is not None and other is not None:
+            change = change_text(name, mine - other)
         test = tests.get(name)
         verdict = f"{test.verdict} ({test.test})" if test is not None and known else ""
-        rows.append([name, value(name, mine), value(name, other), change, verdict])
+        rows.append([name, value_text(name, mine), value_text(name, other), change, verdict])
     output.data(output.table(("metric", report.target, against.target, "change", "test"), rows))
-
-
-def value(name: str, number: float | None) -> str:
-    """A metric's value: shares with three decimals, the others with significant digits."""
-    if name in ("loss", "perplexity") or name in _HUNDRED:
-        return formats.number(number)
-    return formats.score(number)
-
-
-def signed(name: str, change: float) -> str:
-    """A change of a metric, with its sign."""
-    return ("-" if change < 0 else "+") + value(name, abs(change))
 
 
 def print_classes(report: EvaluationReport) -> None:
@@ -167,13 +154,13 @@ def _aggregate_row(found: Paired) -> list[str]:
     if found.p is not None:
         evidence = f"p = {formats.number(found.p, 2)}; {found.lost} lost, {found.won} won"
     else:
-        low, high = (signed(found.metric, end or 0.0) for end in (found.low, found.high))
+        low, high = (change_text(found.metric, end or 0.0) for end in (found.low, found.high))
         evidence = f"{low} to {high}"
     return [
         f"{found.metric} of {formats.plural(found.items, 'item')}",
         formats.score(found.before),
         formats.score(found.after),
-        signed(found.metric, found.change),
+        change_text(found.metric, found.change),
         found.test,
         evidence,
         found.verdict,

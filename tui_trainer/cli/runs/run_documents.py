@@ -7,6 +7,9 @@ import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import msgspec
+
+from tui_trainer.contracts.evaluation import EvaluationReport
 from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -90,6 +93,8 @@ def everything(location: RunLocation) -> dict[str, Any]:
         "last_eval": last.evaluation,
         "data": found.data,
         "evaluation": found.evaluation,
+        "evaluations": [_without_rows(report) for report in found.reports],
+        "unreadable_evaluations": list(found.unreadable_reports),
         "gradients": found.gradients,
         "epochs": [asdict(result) for result in epochs.epoch_results(view)],
         "samples": list(found.samples[-1].answers.values()) if found.samples else [],
@@ -102,6 +107,11 @@ def everything(location: RunLocation) -> dict[str, Any]:
         "adapter": str(folder.adapter_dir) if adapter.is_file() else None,
         "log": list(found.log[-10:]) if failed else [],
     }
+
+
+def _without_rows(report: EvaluationReport) -> EvaluationReport:
+    """A report without its rows, which can be many: its file has them."""
+    return msgspec.structs.replace(report, items=[])
 
 
 def _results(view: RunView) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import click
 
 from tui_trainer.cli import common, output
 from tui_trainer.contracts.run import BestEvaluation, LoopInfo, RunInfo, RunState
+from tui_trainer.evaluation.metrics import value_text
 from tui_trainer.text import formats
 from tui_trainer.watch.runs import evaluation_lines, saved_step
 
@@ -50,6 +51,7 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
         ("", _head(found)),
         ("results", _results(found)),
         ("epochs", _epochs(found)),
+        ("evaluations", _evaluations(found)),
         ("classes", evaluation_lines.lines(found["evaluation"])),
         ("data", evaluation_lines.data_lines(found["data"])),
         *_configuration(found),
@@ -140,6 +142,18 @@ def _epochs(found: dict[str, Any]) -> list[tuple[str, str]]:
         facts += ["best"] if item["best"] else []
         share = "" if item["share"] >= 1 else f" ({formats.share(item['share'])})"
         lines.append((f"{formats.count(item['epoch'])}{share}", ", ".join(facts)))
+    return lines
+
+
+def _evaluations(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """The metrics of each evaluation on a file."""
+    lines = []
+    for report in found["evaluations"]:
+        metrics = [f"{name} {value_text(name, value)}" for name, value in report.metrics.items()]
+        about = f"{formats.plural(report.rows, 'row')}, {formats.moment(report.time)}"
+        lines.append((report.name, f"{', '.join(metrics)}; {about}"))
+    for name in found["unreadable_evaluations"]:
+        lines.append(("warning", f"evaluations/{name} is no readable report"))
     return lines
 
 

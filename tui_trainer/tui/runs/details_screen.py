@@ -1,8 +1,9 @@
-"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data, a
-classifier's classes, results by epoch, and answers to sample prompts."""
+"""The details of one run: facts, configuration, events, checkpoints, hardware, log, data,
+scores on files and by class, results by epoch, and answers to sample prompts."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import ComposeResult
@@ -16,7 +17,13 @@ from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.dialogs.dialog import FullDialog
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
-from tui_trainer.tui.runs import details_pages, epoch_page, evaluation_pages, sample_page
+from tui_trainer.tui.runs import (
+    details_pages,
+    epoch_page,
+    evaluation_pages,
+    sample_page,
+    score_page,
+)
 from tui_trainer.watch.runs.resolve import location_of
 from tui_trainer.watch.runs.run_details import RunDetails, read_details
 from tui_trainer.watch.snapshots import RunSummary, RunView
@@ -24,11 +31,16 @@ from tui_trainer.watch.snapshots import RunSummary, RunView
 PAGES = {
     **details_pages.PAGES,
     "data": evaluation_pages.data,
-    "classes": evaluation_pages.classes,
+    "scores": score_page.scores,
     "epochs": epoch_page.epochs,
     "samples": sample_page.samples,
 }
 TABS = tuple(PAGES)
+# Pages of several evaluations, `[` and `]` turn them: how many there are.
+_TURNED: dict[str, Callable[[RunDetails], int]] = {
+    "scores": score_page.count,
+    "samples": sample_page.count,
+}
 _NARROW = {"configuration": "config", "checkpoints": "ckpts"}
 _KEYS = " tab or 1–9 0 page   j k scroll   r reload   esc close"
 
@@ -57,7 +69,8 @@ class DetailsScreen(FullDialog):
         self._run = run
         self._known = RunDetails(view if view is not None else RunView(run))
         self._page = 0
-        self._back = 0  # evaluations between the newest and the one whose answers are shown
+        # By page, evaluations between the newest and the one that is shown.
+        self._back = dict.fromkeys(_TURNED, 0)
         self._reading = True
         self._problem: str | None = None
 
@@ -86,10 +99,11 @@ class DetailsScreen(FullDialog):
         self.query_one(VerticalScroll).scroll_home(animate=False)
 
     def action_evaluation(self, back: int) -> None:
-        """Show the sample answers of an earlier evaluation, or of a later one."""
-        if TABS[self._page] == "samples":
-            last = max(0, len(self._known.samples) - 1)
-            self._back = min(max(0, self._back + back), last)
+        """Show the scores or sample answers of an earlier evaluation, or of a later one."""
+        tab = TABS[self._page]
+        if tab in _TURNED:
+            last = max(0, _TURNED[tab](self._known) - 1)
+            self._back[tab] = min(max(0, self._back[tab] + back), last)
             self._draw()
 
     def action_read(self) -> None:
@@ -126,10 +140,13 @@ class DetailsScreen(FullDialog):
             head = Content.assemble(head, "\n", plain(self._problem, "$warning"))
         self.query_one("#details-head", WrappedText).update(head)
         self.query_one("#details-tabs", Static).update(self._tabs(width))
-        if TABS[self._page] == "samples":
-            text = sample_page.samples(self._known, width, self._back)
+        tab = TABS[self._page]
+        if tab == "samples":
+            text = sample_page.samples(self._known, width, self._back[tab])
+        elif tab == "scores":
+            text = score_page.scores(self._known, width, self._back[tab])
         else:
-            text = PAGES[TABS[self._page]](self._known, width)
+            text = PAGES[tab](self._known, width)
         self.query_one("#details-text", Static).update(text)
 
     def _tabs(self, width: int) -> Content:

@@ -1,4 +1,4 @@
-"""Two pages of a run's details: the data report, and a classifier's scores by class. No I/O."""
+"""The page of a run's data report, and a classifier's scores by class in training. No I/O."""
 
 from __future__ import annotations
 

@@ -21,6 +21,11 @@ _ADDED, _REMOVED = "bold underline $success", "strike $warning"
 _PART = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff]|[^\W\u2e80-\u9fff]+|\s+|.", re.S)
 
 
+def count(known: RunDetails) -> int:
+    """How many evaluations the page has."""
+    return len(known.samples)
+
+
 def samples(known: RunDetails, width: int, back: int = 0) -> Content:
     """The answers of one evaluation beside those of the one before; `back` evaluations before the
     newest one."""

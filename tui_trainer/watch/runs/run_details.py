@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.evaluation import EvaluationReport
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.store.runs import checkpoints
@@ -64,6 +65,8 @@ class RunDetails:
     log: tuple[str, ...] = ()  # the last lines of its output
     data: DataReport | None = None
     evaluation: EvaluationFile | None = None  # of a classifier
+    reports: tuple[EvaluationReport, ...] = ()  # of evaluations on files, the newest first
+    unreadable_reports: tuple[str, ...] = ()  # names of files that should be reports
     gradients: GradientCheck | None = None  # as last measured
     samples: tuple[SampledStep, ...] = ()  # answers to the sample prompts, by evaluation
 
@@ -80,12 +83,15 @@ def read_details(
     """
     folder, ours = RunFolder(location.path), location.kind == "run"
     view = view if view is not None else read_whole(location)
+    reports, unreadable = folder.evaluations() if ours else ([], [])
     return RunDetails(
         view=view,
         checkpoints=tuple(checkpoint_facts(folder, view, thorough)),
         log=tuple(folder.log_tail(LOG_LINES)) if ours else (),
         data=folder.data() if ours else None,
         evaluation=folder.evaluation() if ours else None,
+        reports=tuple(reports),
+        unreadable_reports=tuple(unreadable),
         gradients=folder.gradients() if ours else None,
         samples=valid_samples(folder.samples(), view.events) if ours else (),
     )
