@@ -79,7 +79,8 @@ def test_beside_another_model_the_change_has_a_verdict_and_lost_rows_are_named()
     assert loss.split() == ["loss", "1.250", "2.125", "-0.8750"]
     bleu = next(line for line in shown if line.startswith("bleu"))
     assert bleu.split() == ["bleu", "12.50", "–", "–"]
-    assert "lost: 25 rows" in shown and shown[-1] == "and 5 more rows"
+    assert "lost: 25 rows" in shown and "and 5 more rows" in shown
+    assert "wrong: 1 row, the worst first" in shown
     assert "  other     Rome" in shown and "  this run  Paris" in shown
 
 

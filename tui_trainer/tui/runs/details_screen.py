@@ -42,6 +42,7 @@ _TURNED: dict[str, Callable[[RunDetails], int]] = {
     "samples": sample_page.count,
 }
 _NARROW = {"configuration": "config", "checkpoints": "ckpts"}
+_GAP = "  "  # between two tabs
 _KEYS = " tab or 1–9 0 page   j k scroll   r reload   esc close"
 
 
@@ -151,11 +152,14 @@ class DetailsScreen(FullDialog):
 
     def _tabs(self, width: int) -> Content:
         short = width < 90
-        parts = []
+        lines: list[list[Content]] = [[]]
         for at, tab in enumerate(TABS):
             style = "bold $accent" if at == self._page else "$faint"
             name = _NARROW.get(tab, tab) if short else tab
-            parts.append(
-                Content.from_markup(f"[@click=screen.page({at})][{style}]{_digit(at)} {name}[/][/]")
+            one = Content.from_markup(
+                f"[@click=screen.page({at})][{style}]{_digit(at)} {name}[/][/]"
             )
-        return Content("  ").join(parts)
+            if sum(part.cell_length + len(_GAP) for part in lines[-1]) + one.cell_length > width:
+                lines.append([])
+            lines[-1].append(one)
+        return Content("\n").join([Content(_GAP).join(line) for line in lines])

@@ -78,9 +78,7 @@ def _report(report: EvaluationReport, width: int) -> list[Content]:
     if report.against is not None:
         lines += _changed("lost", report.against.lost, width)
         lines += _changed("won", report.against.won, width)
-    else:
-        lines += _worst(report, width)
-    return lines
+    return lines + _worst(report, width)
 
 
 def _metrics(report: EvaluationReport, width: int) -> list[Content]:
