@@ -56,6 +56,7 @@ def assert_same(one: RunFolder, other: RunFolder, metrics: Metrics) -> None:
         assert (newest[0] / name).read_bytes() == (newest[1] / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_killed_twice_and_resumed_it_is_the_same_run(
     make_run: Callable[..., RunFolder], start_engine: Start, metrics: Metrics, wait_for: Wait
 ) -> None:
