@@ -147,3 +147,19 @@ def test_a_journal_belongs_to_model_data_and_settings(tmp_path: Path) -> None:
     assert journal.file_of(request, "2") != name
     (tmp_path / "config.json").write_text('{"a": 1}')
     assert journal.file_of(request, "1") != name
+
+
+def test_a_damaged_report_takes_no_other_with_it(tmp_path: Path) -> None:
+    request = EvaluationRequest(
+        model="builtin", adapter=None, task="causal-lm", files=["t"], journal=""
+    )
+    scored = report.Scored(answered(), "causal-lm", metrics.LOSSES, [])
+    for name in ("first", "second"):
+        report.write(report.make(name, "builtin", request, "", scored), tmp_path)
+    (tmp_path / "torn.json").write_text('{"schema": 1, "na')
+    (tmp_path / "folder.json").mkdir()
+    found, others = report.read_all(tmp_path)
+    assert [one.name for one in found] == ["second", "first"], "the newest comes first"
+    assert found[0].metrics["loss"] == pytest.approx(7 / 4)
+    assert others == ["folder.json", "torn.json"]
+    assert report.read_all(tmp_path / "none") == ([], [])

@@ -5,7 +5,7 @@ Times are seconds since the epoch (UTC), durations seconds.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import msgspec
 
@@ -44,18 +44,7 @@ CommandName = Literal[
     "mute",
     "skip-evaluation",
 ]
-COMMANDS: tuple[CommandName, ...] = (
-    "pause",
-    "resume",
-    "checkpoint",
-    "stop",
-    "cancel",
-    "set-lr",
-    "apply",
-    "rollback",
-    "mute",
-    "skip-evaluation",
-)
+COMMANDS: tuple[CommandName, ...] = get_args(CommandName)
 
 
 class RunBasics(msgspec.Struct, frozen=True, kw_only=True):

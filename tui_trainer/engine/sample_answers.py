@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 from tui_trainer.contracts.errors import is_out_of_memory
+from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.samples import SampleRecord
 from tui_trainer.engine import recovery
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.state.session import Session
-from tui_trainer.models.greedy_answers import answer_all
+from tui_trainer.models.greedy_answers import SamplePrompts, answer_all, encode_prompts
 from tui_trainer.text import formats
+
+
+def sample_prompts(job: Job, causal: Any, tokenizer: Any) -> SamplePrompts | None:
+    """Return the job's sample prompts as tokens; None where it has none. Raises `UserError` for one
+    that the base cannot read."""
+    if not job.samples.prompts or job.task != "causal-lm":
+        return None
+    return encode_prompts(causal, tokenizer, job.samples.prompts, job.samples.max_new_tokens)
 
 
 def answer_samples(session: Session) -> None:

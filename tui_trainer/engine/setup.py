@@ -32,6 +32,7 @@ from tui_trainer.engine.optimizer import build_optimizer
 from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
+from tui_trainer.engine.sample_answers import sample_prompts
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
 from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
@@ -39,7 +40,6 @@ from tui_trainer.engine.teaching import null_space
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
-from tui_trainer.models.greedy_answers import SamplePrompts, encode_prompts
 from tui_trainer.models.kernels import cpu_matmul, fused_ops
 from tui_trainer.store import base_names
 from tui_trainer.store.runs import checkpoints
@@ -152,18 +152,10 @@ def _build(
         ranks=ranks,
         learned=LearnedAnswers(dataset.train, steps_in_a_row) if steps_in_a_row else None,
         null_space=readable,
-        sample_prompts=_sample_prompts(job, loaded, tokenizer),
+        sample_prompts=sample_prompts(job, loaded, tokenizer),
     )
     session.step_profile.set_model(model, job.training.precision, ranks.process.size)
     return session
-
-
-def _sample_prompts(job: Job, causal: Any, tokenizer: Any) -> SamplePrompts | None:
-    """Return the job's sample prompts as tokens. Raises `UserError` for one that the base cannot
-    read."""
-    if not job.samples.prompts or job.task != "causal-lm":
-        return None
-    return encode_prompts(causal, tokenizer, job.samples.prompts, job.samples.max_new_tokens)
 
 
 def _augmenter(

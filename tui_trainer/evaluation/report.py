@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tui_trainer.contracts.errors import UserError
+import msgspec
+
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.evaluation import (
     EvaluatedItem,
     EvaluationReport,
@@ -21,6 +24,7 @@ from tui_trainer.evaluation import golden, metrics, text_scores
 from tui_trainer.evaluation.class_scores import ClassScores, class_scores, confusion_matrix
 from tui_trainer.evaluation.journal import Journal
 from tui_trainer.store import atomic, paths
+from tui_trainer.store.regular_files import read_regular
 from tui_trainer.text import formats
 
 _LARGEST_EXPONENT = 700.0  # of a perplexity that is a finite number
@@ -185,6 +189,21 @@ def write(report: EvaluationReport, folder: Path) -> Path:
     file = folder / f"{report.name}.json"
     atomic.write_json(file, report)
     return file
+
+
+def read_all(folder: Path) -> tuple[list[EvaluationReport], list[str]]:
+    """Return every report in the folder of a run's evaluations, the newest first, and the names of
+    the files there that are none."""
+    reports, others = [], []
+    files: list[Path] = []
+    with contextlib.suppress(OSError):
+        files = sorted(folder.glob("*.json"))
+    for file in files:
+        try:
+            reports.append(msgspec.json.decode(read_regular(file), type=EvaluationReport))
+        except (OSError, *BAD_CONTENT):
+            others.append(file.name)
+    return sorted(reports, key=lambda report: -report.time), others
 
 
 def check_answers(journal: Journal, metric: str | None, files: str) -> None:

@@ -17,7 +17,6 @@ import msgspec
 
 from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
-from tui_trainer.contracts.evaluation import EvaluationReport
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
 from tui_trainer.contracts.run import (
@@ -140,21 +139,6 @@ class RunFolder:
     def evaluation(self) -> EvaluationFile | None:
         """`evaluation.json` of a classification, or None."""
         return _read(self.evaluation_file, EvaluationFile)
-
-    def evaluations(self) -> tuple[list[EvaluationReport], list[str]]:
-        """Every report in `evaluations`, the newest first, and the names of the files there that
-        are none."""
-        reports, others = [], []
-        files: list[Path] = []
-        with contextlib.suppress(OSError):
-            files = sorted(self.evaluations_dir.glob("*.json"))
-        for file in files:
-            report = _read(file, EvaluationReport)
-            if report is None:
-                others.append(file.name)
-            else:
-                reports.append(report)
-        return sorted(reports, key=lambda report: -report.time), others
 
     def gradients(self) -> GradientCheck | None:
         """`gradients.json`, the last measurement of the gradients, or None."""

@@ -14,6 +14,7 @@ from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.evaluation import EvaluationReport
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
+from tui_trainer.evaluation import report
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
@@ -83,7 +84,7 @@ def read_details(
     """
     folder, ours = RunFolder(location.path), location.kind == "run"
     view = view if view is not None else read_whole(location)
-    reports, unreadable = folder.evaluations() if ours else ([], [])
+    reports, unreadable = report.read_all(folder.evaluations_dir) if ours else ([], [])
     return RunDetails(
         view=view,
         checkpoints=tuple(checkpoint_facts(folder, view, thorough)),
