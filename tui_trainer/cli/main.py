@@ -29,7 +29,7 @@ _MODULES = {
     "evaluate": "tui_trainer.cli.evaluate.command:evaluate",
     "golden": "tui_trainer.cli.golden:golden",
     "find-lr": "tui_trainer.cli.find_lr:find_lr",
-    "predict": "tui_trainer.cli.predict:predict",
+    "predict": "tui_trainer.cli.predict.command:predict",
     "repl": "tui_trainer.cli.repl:repl",
     "adapters": "tui_trainer.cli.adapters.commands:adapters",
     "feedback": "tui_trainer.cli.feedback.commands:feedback",

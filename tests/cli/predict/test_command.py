@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from tests.classifiers import LABELS, save_classifier
-from tui_trainer.cli import main, predict
-from tui_trainer.cli.prediction_files import open_writer
+from tui_trainer.cli import main
+from tui_trainer.cli.predict import command as predict_command
+from tui_trainer.cli.predict.files import open_writer
 from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.predict import Prediction, PredictorReady, RowsPredicted
@@ -135,7 +136,7 @@ def test_ctrl_c_keeps_what_is_written_and_says_how_many_rows(
     capsys: Capture,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(predict, "PredictorProcess", FakeProcess)
+    monkeypatch.setattr(predict_command, "PredictorProcess", FakeProcess)
     out = tmp_path / "out.jsonl"
     assert main.main(["predict", "pets", str(file), "-o", str(out)]) == 130
     assert len(out.read_text().splitlines()) == 4

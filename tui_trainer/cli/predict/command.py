@@ -14,7 +14,7 @@ from pathlib import Path
 import click
 
 from tui_trainer.cli import common, output
-from tui_trainer.cli.prediction_files import PredictionWriter, StdoutWriter, open_writer
+from tui_trainer.cli.predict.files import PredictionWriter, StdoutWriter, open_writer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.predict import Prediction, PredictSetup, RowsPredicted
 from tui_trainer.launch.predict import PredictorProcess
