@@ -18,7 +18,7 @@ from tui_trainer.advisor.replay import replay
 from tui_trainer.cli import main
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.contracts.schedule import Scaling
 from tui_trainer.store import jobs, paths, settings
 from tui_trainer.watch.runs.foreign_advice import ForeignAdvice

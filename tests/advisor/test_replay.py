@@ -19,7 +19,7 @@ from tui_trainer.advisor.record_values import read_record
 from tui_trainer.advisor.replay import from_columns, parse, replay, without_replaced
 from tui_trainer.cli import main
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 

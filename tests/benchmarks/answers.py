@@ -26,7 +26,7 @@ from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import GenerationConfig
 
 from tests.benchmarks import while_training
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.models import base_model, lora_load
 from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.chat_template import EncodedPrompt

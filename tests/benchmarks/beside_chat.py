@@ -15,9 +15,9 @@ import msgspec
 import psutil
 
 from tests.benchmarks.teaching.measure import load_sets
-from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.chat.protocol import ModelReady
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.launch.engine_process import kill_engine, start_engine
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -22,7 +22,7 @@ import psutil
 from tests.benchmarks import beside_chat
 from tests.real.prepare import PrepareError, prepare
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.text import formats
 
 SHAPES = ("smollm2", "1b")

@@ -13,7 +13,7 @@ from pathlib import Path
 from tui_trainer.engine.data.dataset import encode_part, fingerprint
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import ReadRows
-from tui_trainer.engine.data.tokenizer_pool import TokenizerPool
+from tui_trainer.engine.data.tokens.tokenizer_pool import TokenizerPool
 from tui_trainer.models.base_model import load_tokenizer
 
 

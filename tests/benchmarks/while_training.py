@@ -10,7 +10,7 @@ from statistics import median
 
 from tests.benchmarks import beside_chat
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 
 _PACE_STEPS = 3  # of the training without answers
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.chat.client import ChatClient, ModelAnswer
-from tui_trainer.contracts.chat import (
+from tui_trainer.contracts.chat.protocol import (
     BatchRequest,
     CancelRequest,
     Request,
@@ -21,7 +21,7 @@ from tui_trainer.contracts.chat import (
     RequestProgress,
 )
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store import model_files
 
 Make = Callable[..., Path]

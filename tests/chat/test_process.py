@@ -20,7 +20,7 @@ import pytest
 from tui_trainer.chat.client import ChatClient, ModelAnswer
 from tui_trainer.chat.process import ChatProcess
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store import paths
 from tui_trainer.store.runs import process_identity
 

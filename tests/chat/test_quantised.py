@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 
 QUESTION = [Turn("user", "the cat sat on the mat")]
 

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from tui_trainer.cli import main
-from tui_trainer.contracts.run import Command, Event, RunState, StateName
+from tui_trainer.contracts.runs.run import Command, Event, RunState, StateName
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 

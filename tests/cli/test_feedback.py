@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.cli import main
-from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tui_trainer.contracts.run import Command, RunState
+from tui_trainer.contracts.runs.run import Command, RunState
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
@@ -27,8 +27,8 @@ ENGINE = """
 import os, sys, time
 from pathlib import Path
 import psutil
-from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import Event, RunState
+from tui_trainer.contracts.runs.metrics import TrainRecord
+from tui_trainer.contracts.runs.run import Event, RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder, write_state
 

@@ -22,7 +22,7 @@ from tui_trainer.store import paths
 
 # A hang is known as soon as the advisor's own limit allows, and nobody waits long.
 QUICK = """
-from tui_trainer.cli import notifications
+from tui_trainer.cli.common import notifications
 from tui_trainer.watch.runs import hang_detector
 hang_detector.LEAST_SECONDS = 0.1
 notifications.CHECK_SECONDS = 0.1

@@ -15,7 +15,7 @@ import pytest
 from tests.repl.conftest import Room
 from tui_trainer.cli import main
 from tui_trainer.cli import repl as command
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 
 Capture = pytest.CaptureFixture[str]
 Run = Callable[..., int]

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.cli import main, output, train
-from tui_trainer.contracts.run import RunState
+from tui_trainer.cli import main, train
+from tui_trainer.cli.common import output
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import click
 import pytest
 
-from tui_trainer.cli import common, main, output
+from tui_trainer.cli import main
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
 
 Capture = pytest.CaptureFixture[str]
@@ -148,7 +149,7 @@ def break_with(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(common, "runs_dir", fail)
+    monkeypatch.setattr(options, "runs_dir", fail)
 
 
 def test_an_unexpected_error_is_one_sentence(
@@ -218,6 +219,6 @@ def test_text_that_a_terminal_cannot_show_is_no_error(monkeypatch: pytest.Monkey
         return Path("absent")
 
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="latin-1"))
-    monkeypatch.setattr(common, "runs_dir", print_a_dash)
+    monkeypatch.setattr(options, "runs_dir", print_a_dash)
     assert main.main(["runs", "list"]) == 0
     assert raw.getvalue() == b"\\u2013\n"

@@ -14,7 +14,7 @@ import msgspec
 import pytest
 
 from tui_trainer.advisor.replay import parse
-from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.contracts.runs.run import Command, CommandName, Event
 from tui_trainer.engine.state import command_source
 from tui_trainer.store import atomic, jobs
 from tui_trainer.store.runs import run_folder

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from tests import bases
-from tui_trainer.engine import classification_metrics
 from tui_trainer.engine.data import class_balance
 from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.validation import classification_metrics
 from tui_trainer.store.runs.run_folder import RunFolder
 
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]

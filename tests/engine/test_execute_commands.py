@@ -12,7 +12,7 @@ import pytest
 
 from tests.watch.faults import deep_line
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import CommandName, Event
+from tui_trainer.contracts.runs.run import CommandName, Event
 from tui_trainer.store.runs import checkpoints, run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import nn
 
-from tui_trainer.contracts.metrics import GradientCheck
+from tui_trainer.contracts.runs.metrics import GradientCheck
 from tui_trainer.engine import gradient_health, loop
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.runs.details_pages import facts
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.run_details import RunDetails
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 

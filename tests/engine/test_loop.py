@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.engine.conftest import At, rollbacks, rows_that_stand
-from tui_trainer.contracts.run import Command, CommandName, Event
-from tui_trainer.engine import evaluate as evaluation
+from tui_trainer.contracts.runs.run import Command, CommandName, Event
 from tui_trainer.engine import loop
 from tui_trainer.engine.state.session import RollbackPoint
+from tui_trainer.engine.validation import evaluate as evaluation
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 

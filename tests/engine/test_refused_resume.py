@@ -12,7 +12,7 @@ import pytest
 
 from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import Command, RunInfo, RunState
+from tui_trainer.contracts.runs.run import Command, RunInfo, RunState
 from tui_trainer.engine import setup
 from tui_trainer.engine.data import dataset
 from tui_trainer.launch.engine_process import start_engine

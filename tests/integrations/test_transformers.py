@@ -14,7 +14,7 @@ import pytest
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
-from tui_trainer.contracts.run import CommandName, Event
+from tui_trainer.contracts.runs.run import CommandName, Event
 from tui_trainer.integrations.rank_sync import RankCommands, RankSync
 from tui_trainer.integrations.scheduler_rate import set_rate
 from tui_trainer.integrations.transformers import TuiTrainerCallback

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.launch.engine_process import (
     check_installed,
     check_startable,

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import Event, RunState
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.run import Event, RunState
 from tui_trainer.launch.follow_run import Position, Update, follow
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_folder

@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.launch.supervisor import Supervisor
 from tui_trainer.store.runs import checkpoints, run_folder
@@ -26,7 +26,7 @@ PRELUDE = """
 import os, sys, time, signal
 from pathlib import Path
 import psutil
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store.runs import run_folder
 
 folder = run_folder.RunFolder(Path(sys.argv[1]))

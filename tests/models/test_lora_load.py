@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.models import lora_load
 from tui_trainer.models.base_identity import BaseIdentity
 from tui_trainer.store import model_files

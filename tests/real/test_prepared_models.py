@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 
 pytestmark = [pytest.mark.real, pytest.mark.slow]
 

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -19,7 +19,7 @@ from tui_trainer.teaching import engine_run
 from tui_trainer.teaching.feedback_trainer import FeedbackTrainer
 
 if TYPE_CHECKING:
-    from tui_trainer.contracts.run import RunState
+    from tui_trainer.contracts.runs.run import RunState
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1200)]
 

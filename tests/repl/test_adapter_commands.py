@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.store.adapters import adapter_files
 
 if TYPE_CHECKING:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.sampling import BaseSampling, Finish
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.sampling import BaseSampling, Finish
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.settings import load_settings
 

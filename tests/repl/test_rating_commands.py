@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.feedback import Turn
 
 if TYPE_CHECKING:
     from tests.repl.conftest import Room

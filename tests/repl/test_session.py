@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.feedback import Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.repl.command_table import COMMANDS
 from tui_trainer.store import paths
 from tui_trainer.store.adapters import adapter_files

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.store.settings import load_settings
 
 if TYPE_CHECKING:
@@ -69,7 +69,7 @@ def test_precision_and_checkpointing_are_checked(room: Room) -> None:
 
 
 def test_what_the_trainer_changed_by_itself_is_a_notice(room: Room) -> None:
-    from tui_trainer.contracts.teaching import TrainingNews
+    from tui_trainer.contracts.teaching.training import TrainingNews
 
     news = TrainingNews(buffer=room.trainer.buffer(), notice="trained again with less memory")
     room.session.training_changed(news)

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.adapter import Measures
 from tui_trainer.repl import training_commands
 
 if TYPE_CHECKING:

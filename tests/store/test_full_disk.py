@@ -13,7 +13,7 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import atomic, waiting_lines
 from tui_trainer.store.runs import disk_reserve, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

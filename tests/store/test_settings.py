@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.settings import changed_setting, load_settings, save_setting
 

@@ -19,8 +19,8 @@ import pytest
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import Command, Event, RunInfo, RunState
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.run import Command, Event, RunInfo, RunState
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store import atomic

@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.advice import Advice, Evidence
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -16,7 +16,7 @@ from textual.events import MouseScrollDown
 from tests.stories import conftest as stories
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.advice import Advice, AdviceKind, Evidence
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store import atomic

@@ -10,8 +10,8 @@ from pathlib import Path
 from textual.strip import Strip
 from textual.widgets import Button, Input
 
-from tests.watch.runs.test_evaluation_lines import DATA, evaluation
-from tui_trainer.contracts.samples import SampleRecord
+from tests.watch.runs.details.test_evaluation_lines import DATA, evaluation
+from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, paths
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder

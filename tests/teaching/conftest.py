@@ -11,10 +11,10 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from tui_trainer.contracts.chat import ModelReady
+from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore

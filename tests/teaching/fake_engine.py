@@ -22,7 +22,7 @@ from pathlib import Path
 import msgspec
 import psutil
 
-from tui_trainer.contracts.run import Event, RunState, StateName
+from tui_trainer.contracts.runs.run import Event, RunState, StateName
 from tui_trainer.store import jobs
 from tui_trainer.store.runs import checkpoints, run_folder
 

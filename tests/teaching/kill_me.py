@@ -16,8 +16,8 @@ from typing import Any
 
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore

@@ -10,8 +10,8 @@ import pytest
 
 from tests.teaching.conftest import example
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -11,7 +11,7 @@ import pytest
 from tests.teaching import conftest
 from tests.teaching.conftest import WHEN, WHERE, WHO, ask_live
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import paths
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tui_trainer.contracts.teaching import OPEN_STATES
+from tui_trainer.contracts.teaching.training import OPEN_STATES
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore

@@ -10,7 +10,7 @@ import pytest
 
 from tests.teaching.conftest import example
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.store.runs import run_folder

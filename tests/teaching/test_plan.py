@@ -11,7 +11,7 @@ import pytest
 from tests.teaching.conftest import example
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.teaching.plan import write_plan
 from tui_trainer.teaching.retention.replay import RetentionReserve
 

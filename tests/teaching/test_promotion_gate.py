@@ -8,11 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from tui_trainer.contracts.adapter import Measures
-from tui_trainer.contracts.chat import ModelReady
+from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.teaching.adapter import Measures
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingRecord
 from tui_trainer.teaching import promotion_gate, trigger
 from tui_trainer.teaching.answer_cache import AnswerCache, Ask
 from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan

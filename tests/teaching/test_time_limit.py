@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tui_trainer.contracts.run import RunState
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.runs.run import RunState
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.teaching import time_limit
 
 

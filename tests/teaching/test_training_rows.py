@@ -10,8 +10,8 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore

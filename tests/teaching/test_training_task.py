@@ -9,7 +9,7 @@ import pytest
 
 from tests.teaching import conftest
 from tests.teaching.conftest import WHEN, WHERE, WHO, ask_live
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import child_process
 from tui_trainer.teaching import engine_run
 

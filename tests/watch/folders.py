@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from tui_trainer.contracts.job import DataSettings, Job
-from tui_trainer.contracts.run import RunInfo, RunState
+from tui_trainer.contracts.runs.run import RunInfo, RunState
 from tui_trainer.store import atomic
 from tui_trainer.watch.folder_watcher import FolderWatcher
 from tui_trainer.watch.snapshots import FolderView, RunView

@@ -13,7 +13,7 @@ import pytest
 
 from tests.watch.faults import deep_line
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import Command, Event
+from tui_trainer.contracts.runs.run import Command, Event
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder

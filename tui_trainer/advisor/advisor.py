@@ -30,7 +30,7 @@ from tui_trainer.advisor.state import (
 )
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 
 Record = TrainRecord | EvalRecord | RecordValues | Mapping[str, Any]
 

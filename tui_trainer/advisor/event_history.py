@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import msgspec
 
 from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 
 # Field names that tools use for each value; the first one that is present counts.
 _NAMES: dict[str, tuple[str, ...]] = {

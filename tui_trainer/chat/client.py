@@ -12,7 +12,7 @@ import msgspec
 
 from tui_trainer.chat.connection import ActiveAdapters, Connection, new_id
 from tui_trainer.chat.process import serve_command
-from tui_trainer.contracts.chat import (
+from tui_trainer.contracts.chat.protocol import (
     AdapterChecked,
     AdapterFacts,
     AdaptersCompared,
@@ -30,10 +30,10 @@ from tui_trainer.contracts.chat import (
     ModelReady,
     Source,
 )
+from tui_trainer.contracts.chat.sampling import Finish
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.job import Quantization
-from tui_trainer.contracts.sampling import Finish
+from tui_trainer.contracts.teaching.feedback import Turn
 
 
 class ModelAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from tui_trainer.chat.process import ChatProcess
-from tui_trainer.contracts.chat import (
+from tui_trainer.contracts.chat.protocol import (
     AdaptersUsed,
     AnswerPiece,
     CancelRequest,

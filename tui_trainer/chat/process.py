@@ -12,7 +12,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from tui_trainer.contracts.chat import Event, ModelReady, Request, RequestFailed, Status
+from tui_trainer.contracts.chat.protocol import Event, ModelReady, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Quantization
 from tui_trainer.store import child_process

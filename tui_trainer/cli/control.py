@@ -8,10 +8,10 @@ from typing import Any, get_args
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.advice import AdviceKind
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES, COMMANDS, Command, CommandName, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, COMMANDS, Command, CommandName, Event
 from tui_trainer.store.runs import present_rate, run_folder
 from tui_trainer.store.runs.run_control import send, wait
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -32,9 +32,9 @@ from tui_trainer.text import formats
     metavar="S",
     help="Seconds to wait for the acknowledgement.",
 )
-@common.json_option("Print the run's acknowledgement as one JSON document.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print the run's acknowledgement as one JSON document.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def control(
     context: click.Context,
@@ -61,7 +61,7 @@ def control(
       tui-trainer control runs/lighthouse-20261101-120000-ab12 stop
     """
     arguments = _arguments(command, value)
-    folder = run_folder.find_run(run, common.runs_dir(context))
+    folder = run_folder.find_run(run, options.runs_dir(context))
     rise = present_rate.rise(folder, arguments["learning_rate"]) if command == "set-lr" else None
     if rise is not None:
         output.message(f"warning: {rise}")

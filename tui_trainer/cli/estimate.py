@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, job_warnings, output
+from tui_trainer.cli.common import job_warnings, options, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import Estimate
 from tui_trainer.launch.preflight import ask
@@ -13,9 +13,9 @@ from tui_trainer.text import formats
 
 @click.command()
 @click.argument("job", metavar="JOB.toml")
-@common.set_option
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.set_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def estimate(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Estimate the steps, time, memory and disk of a job.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, job_warnings, output
+from tui_trainer.cli.common import job_warnings, options, output
 from tui_trainer.cli.train import load
 from tui_trainer.contracts.estimate import RateSweep
 from tui_trainer.launch.preflight import ask
@@ -16,9 +16,9 @@ _WARMUP_POINTS = 5  # at the start, where the smoothed loss is still unreliable
 
 @click.command("find-lr")
 @click.argument("job", metavar="JOB.toml")
-@common.set_option
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.set_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def find_lr(job: str, overrides: tuple[str, ...], as_json: bool) -> int:
     """Propose a learning rate from a sweep of 100 steps.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.evaluation import golden as sets
 from tui_trainer.text import formats
@@ -22,7 +22,7 @@ _file = click.option(
 
 
 @click.group()
-@common.debug_option
+@options.debug_option
 def golden() -> None:
     """List, add and check golden questions: answers that no model may lose.
 
@@ -40,8 +40,8 @@ def golden() -> None:
 
 @golden.command("list")
 @_file
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def list_items(file: Path | None, as_json: bool) -> None:
     """List the questions, answers and key facts of a golden set."""
     chosen = _chosen(file)
@@ -75,7 +75,7 @@ def list_items(file: Path | None, as_json: bool) -> None:
     help='A key fact of every right answer; "/" separates other ways to write it; repeatable.',
 )
 @_file
-@common.debug_option
+@options.debug_option
 def add(question: str, answer: str, facts: tuple[str, ...], file: Path | None) -> None:
     """Add a question with its right answer.
 
@@ -92,7 +92,7 @@ def add(question: str, answer: str, facts: tuple[str, ...], file: Path | None) -
 
 @golden.command("check")
 @_file
-@common.debug_option
+@options.debug_option
 def check(file: Path | None) -> int:
     """Check a golden set: empty or repeated questions, answers without their own key facts.
 

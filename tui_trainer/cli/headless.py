@@ -7,11 +7,11 @@ import subprocess
 import time
 from types import FrameType, TracebackType
 
-from tui_trainer.cli import output
-from tui_trainer.cli.notifications import RunNotifications
-from tui_trainer.cli.progress_printer import JsonProgress, ProgressPrinter, TextProgress
+from tui_trainer.cli.common import output
+from tui_trainer.cli.common.notifications import RunNotifications
+from tui_trainer.cli.common.progress_printer import JsonProgress, ProgressPrinter, TextProgress
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES, CommandName
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, CommandName
 from tui_trainer.launch.engine_process import kill_engine, start_engine
 from tui_trainer.launch.exit_report import EngineEnd, EngineStart, describe_end
 from tui_trainer.launch.follow_run import Position, follow

@@ -12,8 +12,8 @@ from collections.abc import Sequence
 
 import click
 
-from tui_trainer.cli import common, debug_log, output
-from tui_trainer.cli.lazy_group import LazyGroup
+from tui_trainer.cli.common import debug_log, options, output
+from tui_trainer.cli.common.lazy_group import LazyGroup
 from tui_trainer.contracts.errors import UserError, error_text
 from tui_trainer.text import formats
 
@@ -52,8 +52,8 @@ def _print_version(context: click.Context, _: click.Parameter, value: bool) -> N
     invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 @click.option(
     "--version",
     is_flag=True,
@@ -78,7 +78,7 @@ def root(context: click.Context, model: str | None) -> int | None:
       tui-trainer monitor DIR         the dashboard over any folder of runs
     """
     if context.invoked_subcommand is None:
-        return common.open_app(common.runs_dir(context), model=model)
+        return options.open_app(options.runs_dir(context), model=model)
     if model is not None:
         context.fail(
             "--model applies only without a command; repl has its own --model, a job its own model"
@@ -88,7 +88,7 @@ def root(context: click.Context, model: str | None) -> int | None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command line (without the program's name) and return the exit status."""
-    session = common.GlobalOptions()
+    session = options.GlobalOptions()
     _escape_unencodable()
     # Values near the limits of floats are shown as they are; numpy need not warn.
     warnings.filterwarnings("ignore", "overflow encountered", RuntimeWarning)
@@ -110,7 +110,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _report(error: BaseException, session: common.GlobalOptions) -> int:
+def _report(error: BaseException, session: options.GlobalOptions) -> int:
     """Report an error to the user and return the exit status."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else 1
@@ -124,7 +124,7 @@ def _report(error: BaseException, session: common.GlobalOptions) -> int:
     return 1
 
 
-def _report_in_a_sentence(error: BaseException, session: common.GlobalOptions) -> int:
+def _report_in_a_sentence(error: BaseException, session: options.GlobalOptions) -> int:
     if isinstance(error, (click.Abort, KeyboardInterrupt)):
         output.message("interrupted")
         return INTERRUPTED

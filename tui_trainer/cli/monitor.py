@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common
+from tui_trainer.cli.common import options
 from tui_trainer.contracts.errors import UserError, reason_of
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
-@common.debug_option
+@options.debug_option
 def monitor(folder: Path) -> int:
     """Watch a folder of runs, ours or other tools'; never loads torch.
 
@@ -24,7 +24,7 @@ def monitor(folder: Path) -> int:
     """
     folder = folder.expanduser()
     check_folder(folder)
-    return common.open_app(folder, monitor_only=True)
+    return options.open_app(folder, monitor_only=True)
 
 
 def check_folder(folder: Path) -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 import msgspec
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:  # loaded when a command needs it
@@ -39,8 +39,8 @@ def notify() -> None:
 
 
 @notify.command()
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def test(as_json: bool) -> int:
     """Send a test notification through every channel.
 
@@ -69,7 +69,7 @@ def test(as_json: bool) -> int:
 
 
 def _test_all(settings: NotifySettings) -> list[ChannelTest]:
-    from tui_trainer.cli.notifications import terminal_writer
+    from tui_trainer.cli.common.notifications import terminal_writer
     from tui_trainer.notify.notice_rules import make_test_notice
     from tui_trainer.notify.sender import open_channels
 

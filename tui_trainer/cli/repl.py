@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator
 
 import click
 
-from tui_trainer.cli import common, output
-from tui_trainer.cli.chat_printer import PROMPT, ChatPrinter, JsonPrinter, TextPrinter
-from tui_trainer.contracts import session as events
+from tui_trainer.cli.common import options, output
+from tui_trainer.cli.common.chat_printer import PROMPT, ChatPrinter, JsonPrinter, TextPrinter
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.repl.factory import open_session
 from tui_trainer.repl.parse import completions
 from tui_trainer.repl.session import ChatSession
@@ -28,9 +28,9 @@ _POLL_SECONDS = 0.1  # how often the waiting main thread can receive Ctrl-C
 )
 @click.option("--adapter", metavar="A", help="Activate this adapter first, as /adapters load does.")
 @click.option("--trust-remote-code", is_flag=True, help="Run Python code from the model's folder.")
-@common.json_option("Print one JSON record per event.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON record per event.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def repl(
     context: click.Context,
@@ -56,9 +56,9 @@ def repl(
     printer: ChatPrinter = JsonPrinter() if as_json else text_printer
     settings = load_settings()
     session = open_session(
-        common.chat_model(model, settings),
+        options.chat_model(model, settings),
         settings=settings.teaching,
-        runs_dir=common.runs_dir(context),
+        runs_dir=options.runs_dir(context),
         emit=printer,
         on_status=lambda text: output.message(formats.escape(text)),
         trust_remote_code=trust_remote_code,

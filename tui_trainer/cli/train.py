@@ -7,11 +7,11 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, job_warnings, output
+from tui_trainer.cli.common import job_warnings, options, output
 from tui_trainer.cli.headless import run_headless
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.launch.broken_rate import broken_rate
 from tui_trainer.launch.engine_process import check_installed, check_startable
 from tui_trainer.launch.supervisor import Supervisor
@@ -26,17 +26,17 @@ EXAMPLE = "example"
 _headless = click.option(
     "--headless", is_flag=True, help="No full screen: a progress line on standard error."
 )
-_json = common.json_option("Headless, with a JSON line per metric and event.")
+_json = options.json_option("Headless, with a JSON line per metric and event.")
 
 
 @click.command()
 @click.argument("job", metavar="JOB.toml")
-@common.set_option
+@options.set_option
 @click.option("--name", metavar="NAME", help="Name of the run.  [default: that of the job]")
 @_headless
 @_json
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def train(
     context: click.Context,
@@ -60,7 +60,7 @@ def train(
     checked = load(job, overrides)
     job_warnings.raise_errors(checked)
     check_installed()
-    folder = run_folder.create_run(common.runs_dir(context), checked, name)
+    folder = run_folder.create_run(options.runs_dir(context), checked, name)
     return _start(folder, None, None, headless=headless, as_json=as_json)
 
 
@@ -87,8 +87,8 @@ def train(
 )
 @_headless
 @_json
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def resume(
     context: click.Context,
@@ -113,7 +113,7 @@ def resume(
       tui-trainer resume lighthouse --from step-00000050 --set training.learning_rate=5e-5
     """
     rate = _new_rate(overrides)
-    folder = run_folder.find_run(run, common.runs_dir(context))
+    folder = run_folder.find_run(run, options.runs_dir(context))
     check_installed()
     check_startable(folder, from_checkpoint)
     if from_checkpoint is None and rate is None and not keep_rate:
@@ -174,7 +174,7 @@ def _start(
     supervisor = Supervisor(lambda end: None)
     supervisor.start(folder, from_checkpoint, rate)
     try:
-        return common.open_app(folder.path.parent, focus=folder.path)
+        return options.open_app(folder.path.parent, focus=folder.path)
     finally:
         supervisor.stop_watching()
         _report_running(folder)

@@ -11,7 +11,7 @@ from typing import Literal
 import msgspec
 
 from tui_trainer.contracts.job import Precision, Quantization, Task
-from tui_trainer.contracts.metrics import ClassScore
+from tui_trainer.contracts.runs.metrics import ClassScore
 
 SCHEMA = 1  # version of a report's format
 Verdict = Literal["better", "worse", "no difference shown", "too few to tell"]

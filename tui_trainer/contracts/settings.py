@@ -8,9 +8,9 @@ import msgspec
 from msgspec import Meta
 
 from tui_trainer.contracts.advice import AdvisorSettings
+from tui_trainer.contracts.chat.sampling import ChatSettings
 from tui_trainer.contracts.notice import NotifySettings
-from tui_trainer.contracts.sampling import ChatSettings
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 
 
 class ChartSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

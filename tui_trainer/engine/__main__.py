@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import NoMemoryError, UserError, is_out_of_memory
-from tui_trainer.contracts.run import RunInfo, StateName
-from tui_trainer.engine import background, console
-from tui_trainer.engine.dist_env import process_rank
+from tui_trainer.contracts.runs.run import RunInfo, StateName
+from tui_trainer.engine.distributed.dist_env import process_rank
+from tui_trainer.engine.process import background, console
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.ranks import Ranks

@@ -6,7 +6,7 @@ import time
 from typing import get_args
 
 from tui_trainer.contracts.advice import AdviceKind
-from tui_trainer.contracts.run import Command, StateName
+from tui_trainer.contracts.runs.run import Command, StateName
 from tui_trainer.engine.advice import apply, observe, request_rollback
 from tui_trainer.engine.checkpoints import checkpoint, rollback
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError

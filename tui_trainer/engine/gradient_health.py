@@ -7,7 +7,7 @@ import time
 import msgspec
 import torch
 
-from tui_trainer.contracts.metrics import GradientCheck
+from tui_trainer.contracts.runs.metrics import GradientCheck
 from tui_trainer.engine.state.session import Session, StepResult
 from tui_trainer.store import atomic
 

@@ -9,7 +9,7 @@ import time
 import torch
 
 from tui_trainer.contracts.errors import is_out_of_memory
-from tui_trainer.contracts.run import StateName
+from tui_trainer.contracts.runs.run import StateName
 from tui_trainer.engine import gradient_health, recovery, save_adapter
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, rollback
@@ -17,7 +17,6 @@ from tui_trainer.engine.checkpoints.best import Result, result_of
 from tui_trainer.engine.checkpoints.disk_space import NoRoomError
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.evaluate import evaluate, has_stalled, log_early_stop, measure_divergence
 from tui_trainer.engine.execute_commands import (
     execute_before_the_end,
     execute_commands,
@@ -27,11 +26,17 @@ from tui_trainer.engine.execute_commands import (
 from tui_trainer.engine.loss import weighted_sum
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
-from tui_trainer.engine.sample_answers import answer_samples
 from tui_trainer.engine.state.learning_rate import rate_of_next_step
 from tui_trainer.engine.state.session import Session, StepResult
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
 from tui_trainer.engine.teaching.retained_answers import divergence
+from tui_trainer.engine.validation.evaluate import (
+    evaluate,
+    has_stalled,
+    log_early_stop,
+    measure_divergence,
+)
+from tui_trainer.engine.validation.sample_answers import answer_samples
 from tui_trainer.text import formats
 
 

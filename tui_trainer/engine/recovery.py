@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 
 from tui_trainer.contracts.errors import NoMemoryError, UserError
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.state.session import Session, StepResult

@@ -16,28 +16,29 @@ from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.best_metric import metric_of
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import Command, RunInfo
-from tui_trainer.engine import background, recovery
+from tui_trainer.contracts.runs.run import Command, RunInfo
+from tui_trainer.engine import recovery
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import best, checkpoint
 from tui_trainer.engine.data.augment import Augmenter, make_rewriter
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
-from tui_trainer.engine.data.tokenizer_pool import ProgressCallback
-from tui_trainer.engine.dist_env import process_rank
+from tui_trainer.engine.data.tokens.tokenizer_pool import ProgressCallback
+from tui_trainer.engine.distributed.dist_env import process_rank
 from tui_trainer.engine.execute_commands import refuse_lapsed
 from tui_trainer.engine.loss import CLASSIFICATION, choose_forward_mode
-from tui_trainer.engine.malloc_tuning import keep_pages
 from tui_trainer.engine.optimizer import build_optimizer
+from tui_trainer.engine.process import background
+from tui_trainer.engine.process.malloc_tuning import keep_pages
 from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.records.step_profile import StepProfile
-from tui_trainer.engine.sample_answers import sample_prompts
 from tui_trainer.engine.state.command_source import CommandSource, rates_to_replay
 from tui_trainer.engine.state.ranks import Ranks
 from tui_trainer.engine.state.session import Session, TrainerState
 from tui_trainer.engine.teaching import null_space
 from tui_trainer.engine.teaching.learned_answers import LearnedAnswers
+from tui_trainer.engine.validation.sample_answers import sample_prompts
 from tui_trainer.models import base_model, lora_train
 from tui_trainer.models.completeness import notices
 from tui_trainer.models.kernels import cpu_matmul, fused_ops

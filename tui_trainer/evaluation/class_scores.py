@@ -7,7 +7,7 @@ from statistics import fmean
 
 import msgspec
 
-from tui_trainer.contracts.metrics import ClassScore
+from tui_trainer.contracts.runs.metrics import ClassScore
 
 Matrix = Sequence[Sequence[int]]  # [i][j]: examples of class i that were predicted as class j
 

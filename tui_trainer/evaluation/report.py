@@ -19,7 +19,7 @@ from tui_trainer.contracts.evaluation import (
     JournalItem,
 )
 from tui_trainer.contracts.job import Task
-from tui_trainer.contracts.metrics import finite_or_none
+from tui_trainer.contracts.runs.metrics import finite_or_none
 from tui_trainer.evaluation import golden, metrics, text_scores
 from tui_trainer.evaluation.class_scores import ClassScores, class_scores, confusion_matrix
 from tui_trainer.evaluation.journal import Journal

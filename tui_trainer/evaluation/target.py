@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Quantization, Task
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.store import jobs
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore

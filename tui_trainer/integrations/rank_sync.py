@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from tui_trainer.contracts.run import CommandName
+from tui_trainer.contracts.runs.run import CommandName
 
 # Time between two broadcasts, and the most steps between them.
 BROADCAST_SECONDS = 0.3

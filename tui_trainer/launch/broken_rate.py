@@ -15,7 +15,7 @@ import msgspec
 
 from tui_trainer.advisor.event_history import read_events
 from tui_trainer.contracts.job import TrainingSettings
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.contracts.schedule import RateChange, learning_rate_at
 from tui_trainer.launch.rollback_offer import DAMAGING_KINDS
 from tui_trainer.store.runs import checkpoints

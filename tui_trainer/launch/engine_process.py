@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import msgspec
 
 from tui_trainer.contracts.errors import UserError, reason_of
-from tui_trainer.contracts.run import ACTIVE_STATES, RunState
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, RunState
 from tui_trainer.store import atomic, child_process, file_lock
 from tui_trainer.store.runs import checkpoints, process_identity, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES, RunState, StateName
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, ENDED_STATES, RunState, StateName
 from tui_trainer.launch.engine_process import log_size
 from tui_trainer.store import file_lock
 from tui_trainer.store.regular_files import open_regular

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event, RunState
 from tui_trainer.store.jsonl import RecordReader
 from tui_trainer.store.runs.run_folder import RunFolder
 

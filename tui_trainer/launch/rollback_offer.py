@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder

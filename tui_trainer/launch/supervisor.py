@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.launch.engine_process import start_engine
 from tui_trainer.launch.exit_report import EngineEnd, EngineStart, describe_end
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.models import base_model
 from tui_trainer.store import model_files
 from tui_trainer.store.runs import checkpoints

@@ -10,7 +10,7 @@ import torch
 from transformers import GenerationConfig
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.samples import SampleFinish
+from tui_trainer.contracts.runs.samples import SampleFinish
 from tui_trainer.models import chat_template
 from tui_trainer.models.chat_template import EncodedPrompt
 from tui_trainer.models.kernels import packed_attention

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models import lora_load
 from tui_trainer.models.lora_load import ReadAdapter, Update

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers.pytorch_utils import Conv1D
 
-from tui_trainer.contracts.chat import AdapterFacts
+from tui_trainer.contracts.chat.protocol import AdapterFacts
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.models.base_identity import BaseIdentity, check_origin
 from tui_trainer.models.lora_train import CONFIG, WEIGHTS

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.launch.predict import merge_classifier
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand

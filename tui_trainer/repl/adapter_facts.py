@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.repl.measures import divergence, measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.text import formats

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.sampling import BaseSampling, ChatSettings
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.sampling import BaseSampling, ChatSettings
-from tui_trainer.contracts.teaching import BufferState, TeachingSettings
+from tui_trainer.contracts.teaching.feedback import Turn
+from tui_trainer.contracts.teaching.training import BufferState, TeachingSettings
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.protocols import BackgroundTrainer, ChatModel
 from tui_trainer.store.adapters.adapter_store import AdapterStore

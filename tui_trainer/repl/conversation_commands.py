@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.sampling import BaseSampling
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.sampling import BaseSampling
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.protocols import AnswerLike

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.sampling import ChatSettings
-from tui_trainer.contracts.session import Event
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingNews
+from tui_trainer.contracts.chat.sampling import ChatSettings
+from tui_trainer.contracts.chat.session import Event
+from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingNews
 from tui_trainer.repl.session import ChatSession
 from tui_trainer.store import jobs
 from tui_trainer.store.adapters.adapter_store import AdapterStore

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from tui_trainer.contracts.adapter import Measures
+from tui_trainer.contracts.teaching.adapter import Measures
 from tui_trainer.text import formats
 
 

@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tui_trainer.contracts.chat import Comparison, ModelReady
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.sampling import Finish
-from tui_trainer.contracts.teaching import BufferState, TrainingRecord
+from tui_trainer.contracts.chat.protocol import Comparison, ModelReady
+from tui_trainer.contracts.chat.sampling import Finish
+from tui_trainer.contracts.teaching.feedback import Turn
+from tui_trainer.contracts.teaching.training import BufferState, TrainingRecord
 
 
 class AnswerLike(Protocol):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
 from tui_trainer.repl.context import Exchange, Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.feedback.secret_scan import find_secrets

@@ -5,10 +5,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.sampling import ChatSettings
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.sampling import ChatSettings
-from tui_trainer.contracts.teaching import OPEN_STATES, TeachingSettings, TrainingNews
+from tui_trainer.contracts.teaching.training import OPEN_STATES, TeachingSettings, TrainingNews
 from tui_trainer.repl.adapter_commands import AdapterCommands
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.context import Handler, SessionContext

@@ -6,10 +6,10 @@ from collections import Counter
 
 import msgspec
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.sampling import ChatSettings
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.sampling import ChatSettings
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.job_checks import quantization_problem

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.chat import Comparison
-from tui_trainer.contracts.feedback import RatedExample
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.protocol import Comparison
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
+from tui_trainer.contracts.teaching.feedback import RatedExample
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.repl.adapter_facts import cells_of, facts_of
 from tui_trainer.repl.measures import divergence, measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, TrashedAdapter

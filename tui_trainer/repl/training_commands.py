@@ -6,9 +6,9 @@ import contextlib
 import threading
 import time
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.teaching import OPEN_STATES, TrainingNews, TrainingRecord
+from tui_trainer.contracts.teaching.training import OPEN_STATES, TrainingNews, TrainingRecord
 from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.repl.tables import progress, result_table, training_table

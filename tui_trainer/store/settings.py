@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, TypeVar
 
 import msgspec
 
+from tui_trainer.contracts.chat.sampling import ChatSettings
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.sampling import ChatSettings
 from tui_trainer.contracts.settings import Settings
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.file_lock import locked
 

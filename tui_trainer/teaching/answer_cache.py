@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store import atomic, jsonl, paths
 
 KEPT_FILES = 12

@@ -10,10 +10,10 @@ from typing import Literal
 
 import msgspec
 
-from tui_trainer.contracts.chat import ModelReady
+from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings, TrainingRecord
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingRecord
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore

@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES, RunState
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, RunState
 from tui_trainer.launch.engine_process import start_engine
 from tui_trainer.launch.exit_report import EngineStart, describe_end
 from tui_trainer.store import file_lock

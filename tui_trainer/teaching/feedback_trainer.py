@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample
-from tui_trainer.contracts.teaching import (
+from tui_trainer.contracts.teaching.feedback import RatedExample
+from tui_trainer.contracts.teaching.training import (
     OPEN_STATES,
     BufferState,
     TeachingSettings,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.contracts.job import Job, Quantization
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store.job_checks import quantization_problem
 from tui_trainer.store.runs.run_folder import RunFolder
 

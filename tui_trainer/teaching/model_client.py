@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Literal, Protocol
 
-from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.chat.protocol import ModelReady
+from tui_trainer.contracts.teaching.feedback import Turn
 
 
 class TeachingModel(Protocol):

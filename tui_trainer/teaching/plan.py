@@ -10,9 +10,8 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.chat import ModelReady
+from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
-from tui_trainer.contracts.feedback import RatedExample
 from tui_trainer.contracts.job import (
     DataSettings,
     Job,
@@ -20,7 +19,8 @@ from tui_trainer.contracts.job import (
     Precision,
     TrainingSettings,
 )
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.store import atomic, job_checks, jobs, paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.teaching.retention.replay import (

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_trainer.contracts.adapter import Measures
-from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.chat.protocol import ModelReady
+from tui_trainer.contracts.teaching.adapter import Measures
+from tui_trainer.contracts.teaching.feedback import Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching, gate
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tui_trainer.contracts.run import RunState
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.runs.run import RunState
+from tui_trainer.contracts.teaching.training import TeachingSettings
 
 LEAST_SECONDS, MOST_SECONDS = 30 * 60.0, 4 * 3600.0
 # Steps after which the speed is known, and how much longer than at that speed all may take.

@@ -9,8 +9,8 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunState
-from tui_trainer.contracts.teaching import TrainingRecord, TrainingState
+from tui_trainer.contracts.runs.run import RunState
+from tui_trainer.contracts.teaching.training import TrainingRecord, TrainingState
 from tui_trainer.store import atomic, file_lock, jsonl, paths
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.evaluation import answer_matching, golden
 from tui_trainer.store import atomic
 from tui_trainer.teaching.paraphrases import reworded

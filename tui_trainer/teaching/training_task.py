@@ -12,13 +12,13 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.chat import ModelReady
+from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.errors import UserError, error_text, reason_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import ACTIVE_STATES, RunState
-from tui_trainer.contracts.teaching import TrainingState
+from tui_trainer.contracts.runs.metrics import TrainRecord
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, RunState
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
+from tui_trainer.contracts.teaching.training import TrainingState
 from tui_trainer.store import jsonl, paths
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from tui_trainer.contracts.feedback import RatedExample
-from tui_trainer.contracts.teaching import BufferState, TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample
+from tui_trainer.contracts.teaching.training import BufferState, TeachingSettings
 
 
 def buffer_state(

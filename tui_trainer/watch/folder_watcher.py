@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from tui_trainer.contracts.advice import AdvisorSettings
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.file_events import FileEvents

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.run import Event, RunInfo, RunState
+from tui_trainer.contracts.runs.run import Event, RunInfo, RunState
 
 Column = NDArray[np.float64]
 RunKind = Literal[

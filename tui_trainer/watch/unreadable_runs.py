@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.contracts.run import ACTIVE_STATES, ENDED_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, ENDED_STATES
 from tui_trainer.store.runs.run_folder import why_unreadable
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.snapshots import RunSummary

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tui_trainer.contracts.run import CommandName
+from tui_trainer.contracts.runs.run import CommandName
 from tui_trainer.text import formats
 from tui_trainer.writer.command_listener import PendingCommand
 

@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import Literal
 
-from tui_trainer.contracts.run import COMMANDS, Command, CommandName
+from tui_trainer.contracts.runs.run import COMMANDS, Command, CommandName
 from tui_trainer.store.runs.command_arguments import shown, usable_rate
 from tui_trainer.store.runs.command_log import CommandLog
 from tui_trainer.text import formats

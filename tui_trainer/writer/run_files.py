@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunState, StateName
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event, RunState, StateName
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import disk_reserve, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

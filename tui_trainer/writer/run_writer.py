@@ -25,7 +25,7 @@ from typing import Any, Literal
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import CommandName, RunState
+from tui_trainer.contracts.runs.run import CommandName, RunState
 from tui_trainer.store import paths
 from tui_trainer.store.runs import process_identity, run_folder
 from tui_trainer.text import formats

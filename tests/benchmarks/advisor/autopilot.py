@@ -24,7 +24,7 @@ from tui_trainer.advisor.record_values import RecordValues, read_record
 from tui_trainer.advisor.replay import parse, without_replaced
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.runs.run import Command
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import execute_commands, loop, setup
 from tui_trainer.engine.__main__ import main

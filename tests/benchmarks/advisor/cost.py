@@ -11,7 +11,7 @@ import msgspec
 
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import JobFacts
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 
 ROWS = 100_000
 SLICE = 1_000

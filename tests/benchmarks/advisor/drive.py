@@ -22,12 +22,12 @@ from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.engine import loop, setup
 from tui_trainer.engine.data.batching import BatchPlan
 from tui_trainer.engine.data.dataset import load_dataset
-from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.session import Finished, Session
+from tui_trainer.engine.validation.evaluate import evaluate
 from tui_trainer.store import jobs
 from tui_trainer.store.runs import run_folder
 

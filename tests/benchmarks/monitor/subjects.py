@@ -17,7 +17,7 @@ from typing import Protocol
 import psutil
 
 from tests.benchmarks.monitor.feeder import CYCLE, Recording, line, row_of_loss
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -29,7 +29,7 @@ from tests.benchmarks.teaching.measure import (
 )
 from tests.real.prepare import PrepareError, prepare
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.teaching.retention.retained_questions import own_questions
 
 OURS = TeachingSettings()

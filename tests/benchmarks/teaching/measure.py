@@ -15,8 +15,8 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore

@@ -13,7 +13,7 @@ import pytest
 from tests.repl.conftest import FakeClient, Room
 from tui_trainer.cli import main
 from tui_trainer.cli.adapters import compare, merge
-from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 

@@ -17,9 +17,9 @@ from tests.classifiers import LABELS, save_classifier
 from tui_trainer.cli import main
 from tui_trainer.cli.predict import command as predict_command
 from tui_trainer.cli.predict.files import open_writer
-from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.predict import Prediction, PredictorReady, RowsPredicted
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 

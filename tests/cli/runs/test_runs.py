@@ -16,8 +16,8 @@ import pytest
 from tui_trainer.cli import main
 from tui_trainer.cli.runs.export_rows import rows_of
 from tui_trainer.contracts.job import DataSettings, Job
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -15,8 +15,8 @@ from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import parse, replay
 from tui_trainer.contracts.advice import Advice, Evidence
-from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.metrics import TrainRecord
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.engine.records import step_records
 from tui_trainer.store.runs import checkpoints
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -51,7 +51,7 @@ def while_evaluating() -> None:
 
 def while_paused() -> None:
     """Kill the process while it is paused between two steps."""
-    from tui_trainer.contracts.run import Command
+    from tui_trainer.contracts.runs.run import Command
     from tui_trainer.engine.state.command_source import CommandSource
 
     original, calls = CommandSource.new_commands, 0

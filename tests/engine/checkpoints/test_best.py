@@ -16,7 +16,7 @@ from tests.engine.checkpoints.test_kills import LABELLED
 from tests.engine.conftest import At, rollbacks
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine import evaluate
+from tui_trainer.engine.validation import evaluate
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import checkpoint_scores, checkpoints

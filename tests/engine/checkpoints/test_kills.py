@@ -13,9 +13,10 @@ import pytest
 import torch
 
 from tests.engine.checkpoints.test_resume import assert_same
-from tui_trainer.engine import evaluate, loop
+from tui_trainer.engine import loop
 from tui_trainer.engine.checkpoints import checkpoint
 from tui_trainer.engine.recovery import pass_sizes_to_replay
+from tui_trainer.engine.validation import evaluate
 from tui_trainer.store.runs.run_folder import RunFolder
 
 MakeRun = Callable[..., RunFolder]
@@ -157,7 +158,7 @@ def test_killed_after_memory_ran_out_it_groups_its_examples_as_it_did(
 
 
 def test_memory_of_a_left_branch_is_not_replayed() -> None:
-    from tui_trainer.contracts.run import Event
+    from tui_trainer.contracts.runs.run import Event
 
     def ran_out(step: int, size: int) -> Event:
         return Event(time=0, step=step, kind="warning", detail={"micro_batch": size})

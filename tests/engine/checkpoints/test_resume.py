@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.runs.run import Command
 from tui_trainer.engine.state.command_source import rates_to_replay
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import checkpoints, run_control
@@ -216,7 +216,7 @@ def test_changed_data_is_detected_on_resume(
 
 
 def test_rates_of_undone_steps_are_not_replayed() -> None:
-    from tui_trainer.contracts.run import Event
+    from tui_trainer.contracts.runs.run import Event
 
     def rate(step: int, value: float) -> Event:
         detail = {"learning_rate": value}

@@ -14,7 +14,7 @@ from tui_trainer.advisor.event_history import read_events
 from tui_trainer.cli import main as cli
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.contracts.runs.metrics import TrainRecord
 from tui_trainer.engine import loop
 from tui_trainer.engine.checkpoints import rollback
 from tui_trainer.engine.records import step_records

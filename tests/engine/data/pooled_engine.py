@@ -10,7 +10,7 @@ import sys
 if __name__ == "__main__":
     from tui_trainer.engine import setup
     from tui_trainer.engine.__main__ import main
-    from tui_trainer.engine.data import tokenizer_pool
+    from tui_trainer.engine.data.tokens import tokenizer_pool
 
     setup.usable_threads = lambda: 1
     tokenizer_pool.LEAST_CHARACTERS, tokenizer_pool.CHUNK_CHARACTERS = 0, 200

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.runs.data_report import DataReport, PartReport
 from tui_trainer.engine.data import dataset, known_fields, row_formats
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.rows import Message, ReadRows

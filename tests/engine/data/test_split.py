@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_trainer.contracts.data import DataReport
+from tui_trainer.contracts.runs.data_report import DataReport
 from tui_trainer.engine.data import dataset as dataset_module
 from tui_trainer.engine.data import near_duplicates, split
 from tui_trainer.models.base_model import load_tokenizer

@@ -18,7 +18,7 @@ import pytest
 from safetensors.torch import load_file
 
 import tui_trainer
-from tui_trainer.contracts.run import CommandName, Event
+from tui_trainer.contracts.runs.run import CommandName, Event
 from tui_trainer.store.runs import checkpoints, run_control, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 

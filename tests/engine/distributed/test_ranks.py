@@ -7,9 +7,8 @@ import sys
 
 import pytest
 
-from tui_trainer.engine import dist_env
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.distributed import sharding
+from tui_trainer.engine.distributed import dist_env, sharding
 from tui_trainer.engine.state import ranks
 
 

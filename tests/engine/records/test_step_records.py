@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from tests.engine.conftest import TIMES, MakeRun
-from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.runs.run import Command
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state import command_source

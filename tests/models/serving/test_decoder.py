@@ -10,7 +10,7 @@ import pytest
 import torch
 import transformers
 
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.models import base_model, lora_load
 from tui_trainer.models.serving import decoder as decoders
 from tui_trainer.models.serving.adapter_pool import BASE_ALONE, AdapterPool

@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.models import base_model, chat_template
 from tui_trainer.models.serving.generate import TextGenerator
 from tui_trainer.models.serving.token_choice import Sampling

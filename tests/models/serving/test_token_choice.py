@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.models import base_model
 from tui_trainer.models.serving.generate import TextGenerator
 from tui_trainer.models.serving.token_choice import Sampling, TokenChoice

@@ -14,8 +14,8 @@ from typing import Any
 
 import pytest
 
-from tui_trainer.contracts.adapter import AdapterInfo, Measures
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
 from tui_trainer.store import paths
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -306,7 +306,7 @@ def test_an_export_is_a_folder_without_our_counts(store: AdapterStore, source: P
 DOER = """
 import itertools, sys
 from pathlib import Path
-from tui_trainer.contracts.adapter import AdapterInfo
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 root, source = map(Path, sys.argv[1:])
 store = AdapterStore(root)

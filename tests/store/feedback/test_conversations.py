@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.conversations import ConversationStore
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
 from tui_trainer.store.feedback.feedback_export import export_feedback
 
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.store import paths
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 
@@ -210,7 +210,7 @@ def test_several_threads_may_write() -> None:
 WRITER = """
 import sys
 from pathlib import Path
-from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 store = FeedbackStore(Path(sys.argv[1]))
 print("ready", flush=True)

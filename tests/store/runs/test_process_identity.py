@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.launch.engine_process import check_startable
 from tui_trainer.store.runs import process_identity, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -15,7 +15,7 @@ import pytest
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import atomic, jobs, model_files, paths, regular_files
 from tui_trainer.store.runs import checkpoints, process_identity, run_control, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

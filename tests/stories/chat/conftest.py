@@ -14,13 +14,13 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import AdapterInfo, Measures
-from tui_trainer.contracts.chat import Comparison, LayerDifference, ModelReady
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference, ModelReady
+from tui_trainer.contracts.chat.sampling import Finish
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Turn
-from tui_trainer.contracts.sampling import Finish
-from tui_trainer.contracts.teaching import (
+from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
+from tui_trainer.contracts.teaching.feedback import Turn
+from tui_trainer.contracts.teaching.training import (
     BufferState,
     TeachingSettings,
     TrainingNews,

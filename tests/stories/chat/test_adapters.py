@@ -11,8 +11,8 @@ import msgspec
 import pytest
 from textual.widgets import Input
 
-from tui_trainer.contracts.feedback import Turn
 from tui_trainer.contracts.predict import Prediction
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store import atomic, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -10,8 +10,8 @@ import pytest
 from textual.content import Content
 from textual.widgets import TextArea
 
-from tui_trainer.contracts.adapter import Measures
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.adapter import Measures
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.app import TrainerApp
 from tui_trainer.tui.chat.input_line import InputLine

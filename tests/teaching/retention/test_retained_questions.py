@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from tests.benchmarks.teaching import measure
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.evaluation.answer_matching import question_key
 from tui_trainer.teaching.retention.replay import split_held_out
 from tui_trainer.teaching.retention.retained_questions import (

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tui_trainer.contracts.adapter import AdapterInfo, Measures
-from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference
+from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
 from tui_trainer.repl.adapter_facts import facts_of
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.tables import adapter_table

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.adapter import Measures
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.adapter import Measures
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.repl.measures import measure_text
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news

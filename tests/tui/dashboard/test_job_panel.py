@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tui_trainer.contracts.job import DataSettings, Job, TrainingSettings
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.tui.dashboard.job_panel import job_facts_of
 from tui_trainer.watch.snapshots import RunSummary, RunView
 

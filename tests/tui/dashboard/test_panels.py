@@ -16,7 +16,7 @@ from rich.segment import Segment
 from textual.color import Color
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats

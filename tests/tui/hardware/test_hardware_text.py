@@ -17,7 +17,7 @@ from tui_trainer.contracts.hardware import (
     MigSample,
     StepDivision,
 )
-from tui_trainer.contracts.run import Event, RunState
+from tui_trainer.contracts.runs.run import Event, RunState
 from tui_trainer.tui.dashboard.hardware_panel import HardwarePanel, hardware_summary
 from tui_trainer.tui.dashboard.hardware_warnings import open_warnings, warning_texts
 from tui_trainer.tui.hardware import hardware_text

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.advice import Advice, AdviceKind, Evidence
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.smoothing import auto_weight, weight_text
 from tui_trainer.tui.run_charts.metrics import (

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from tests.watch.runs.test_epochs import SUMMARY, view
+from tests.watch.runs.details.test_epochs import SUMMARY, view
 from tui_trainer.tui.runs.epoch_page import epochs
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.run_details import RunDetails
 from tui_trainer.watch.snapshots import RunView
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 import msgspec
 from textual.content import Content
 
-from tests.watch.runs.test_evaluation_lines import DATA, evaluation
-from tui_trainer.contracts.data import LabelReport
+from tests.watch.runs.details.test_evaluation_lines import DATA, evaluation
+from tui_trainer.contracts.runs.data_report import LabelReport
 from tui_trainer.tui.runs import evaluation_pages
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.run_details import RunDetails
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 VIEW = RunView(RunSummary(Path("/runs/a"), "a", "alpha", "run", "completed"))

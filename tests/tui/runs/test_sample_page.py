@@ -6,10 +6,10 @@ from pathlib import Path
 
 from textual.content import Content
 
-from tui_trainer.contracts.samples import SampleRecord
+from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.tui.runs.sample_page import samples
-from tui_trainer.watch.runs.run_details import RunDetails
-from tui_trainer.watch.runs.sample_answers import valid_samples
+from tui_trainer.watch.runs.details.run_details import RunDetails
+from tui_trainer.watch.runs.details.sample_answers import valid_samples
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 VIEW = RunView(RunSummary(Path("/runs/a"), "a", "alpha", "run", "completed"))

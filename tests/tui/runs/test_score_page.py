@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from textual.content import Content
 
-from tests.watch.runs.test_evaluation_lines import evaluation
+from tests.watch.runs.details.test_evaluation_lines import evaluation
 from tui_trainer.contracts.evaluation import (
     ChangedItem,
     EvaluatedItem,
@@ -15,9 +15,9 @@ from tui_trainer.contracts.evaluation import (
     Paired,
     ScoreComparison,
 )
-from tui_trainer.contracts.metrics import ClassScore
+from tui_trainer.contracts.runs.metrics import ClassScore
 from tui_trainer.tui.runs import score_page
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.run_details import RunDetails
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 VIEW = RunView(RunSummary(Path("/runs/a"), "a-1", "alpha", "run", "completed"))

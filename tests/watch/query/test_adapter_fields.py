@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tui_trainer.contracts.adapter import AdapterInfo, Measures
+from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.watch.query.adapter_fields import ADAPTERS, FIELDS
 from tui_trainer.watch.query.fields import sort_items

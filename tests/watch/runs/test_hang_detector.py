@@ -14,8 +14,8 @@ import pytest
 
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, Evidence
 from tui_trainer.contracts.job import DataSettings, Job
-from tui_trainer.contracts.metrics import TrainRecord
-from tui_trainer.contracts.run import Event, RunInfo, RunState
+from tui_trainer.contracts.runs.metrics import TrainRecord
+from tui_trainer.contracts.runs.run import Event, RunInfo, RunState
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder

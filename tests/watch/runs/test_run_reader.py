@@ -17,7 +17,7 @@ import psutil
 import pytest
 
 from tui_trainer.contracts.job import DataSettings, Job
-from tui_trainer.contracts.run import RunInfo, RunState
+from tui_trainer.contracts.runs.run import RunInfo, RunState
 from tui_trainer.store import atomic
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.run_reader import RunReader

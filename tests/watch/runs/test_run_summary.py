@@ -13,7 +13,7 @@ import msgspec
 import psutil
 import pytest
 
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.store import atomic
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs import run_summary

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import next_step
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 
@@ -21,7 +21,7 @@ from tui_trainer.store.adapters.adapter_store import AdapterStore
     help="Its base on this machine: a folder, a Hugging Face id or builtin.  [default: the one "
     "that the adapter names]",
 )
-@common.debug_option
+@options.debug_option
 def add(source: Path, name: str | None, base: str | None) -> None:
     """Add an adapter from a run, a run's checkpoint, or a folder in PEFT's format.
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common
-from tui_trainer.cli.lazy_group import LazyGroup
+from tui_trainer.cli.common import options
+from tui_trainer.cli.common.lazy_group import LazyGroup
 
 _MODULES = {
     "list": "tui_trainer.cli.adapters.list:list_adapters",
@@ -25,7 +25,7 @@ _MODULES = {
 
 
 @click.group(cls=LazyGroup, modules=_MODULES)
-@common.debug_option
+@options.debug_option
 def adapters() -> None:
     """List, activate, compare, merge, export and delete adapters.
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from tui_trainer.chat.client import ChatClient
-from tui_trainer.cli import output
-from tui_trainer.cli.chat_printer import result_lines
-from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.session import TextTable
+from tui_trainer.cli.common import output
+from tui_trainer.cli.common.chat_printer import result_lines
+from tui_trainer.contracts.chat.session import TextTable
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
 from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats

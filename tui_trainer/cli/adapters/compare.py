@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 import msgspec
 
-from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import open_client, print_table
-from tui_trainer.contracts.feedback import Turn
+from tui_trainer.cli.common import options, output
+from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.repl import tables
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.settings import load_settings
@@ -23,8 +23,8 @@ from tui_trainer.store.settings import load_settings
     metavar="TEXT",
     help="Ask both this question; may be repeated.",
 )
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def compare(a: str, b: str, questions: tuple[str, ...], as_json: bool) -> None:
     """Compare two adapters by layer, measures and answers.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
@@ -15,7 +15,7 @@ from tui_trainer.text import formats
 @click.option("--tag", "tags", multiple=True, metavar="T", help="Add a tag; may be repeated.")
 @click.option("--untag", "untags", multiple=True, metavar="T", help="Remove a tag; may be "
               "repeated.")  # fmt: skip
-@common.debug_option
+@options.debug_option
 def edit(
     name: str, description: str | None, tags: tuple[str, ...], untags: tuple[str, ...]
 ) -> None:

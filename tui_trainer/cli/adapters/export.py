@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.adapters.adapter_export import export_adapter
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
@@ -15,7 +15,7 @@ from tui_trainer.text import formats
 @click.command()
 @click.argument("name", metavar="NAME")
 @click.argument("target", metavar="PATH", type=click.Path(path_type=Path))
-@common.debug_option
+@options.debug_option
 def export(name: str, target: Path) -> None:
     """Copy an adapter to a folder or an archive.
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import click
 
-from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import document_of, print_table
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl import tables
 from tui_trainer.store.adapters.adapter_store import AdapterEntry, AdapterStore
@@ -21,8 +21,8 @@ from tui_trainer.text import formats
 @click.option("--sort", "order", default="", metavar="FIELD", help="name, loss, val, steps, "
               "recalled, kept, queries, size, age ...; -FIELD reverses the order.")  # fmt: skip
 @click.option("--trash", is_flag=True, help="List deleted adapters, which can be restored.")
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def list_adapters(conditions: str, order: str, trash: bool, as_json: bool) -> None:
     """List the adapters, oldest first.
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
 
 @click.command()
 @click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@common.debug_option
+@options.debug_option
 def load(names: tuple[str, ...]) -> None:
     """Activate an adapter, or several with weights (A=0.7 B=0.3).
 
@@ -33,7 +33,7 @@ def load(names: tuple[str, ...]) -> None:
 
 @click.command()
 @click.option("--model", default="builtin", show_default=True, metavar="M", help="The base model.")
-@common.debug_option
+@options.debug_option
 def unload(model: str) -> None:
     """Deactivate all adapters of a base model.
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import open_client
+from tui_trainer.cli.common import options, output
 from tui_trainer.launch.predict import merge_classifier
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
@@ -16,7 +16,7 @@ from tui_trainer.text import formats
 @click.command()
 @click.argument("name", metavar="NAME")
 @click.argument("target", metavar="DIR", type=click.Path(path_type=Path))
-@common.debug_option
+@options.debug_option
 def merge(name: str, target: Path) -> None:
     """Merge an adapter and its base into one plain model.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
 
@@ -12,7 +12,7 @@ from tui_trainer.text import formats
 @click.command()
 @click.argument("old", metavar="OLD")
 @click.argument("new", metavar="NEW")
-@common.debug_option
+@options.debug_option
 def rename(old: str, new: str) -> None:
     """Rename an adapter.
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, output
 from tui_trainer.cli.adapters.common import document_of, print_table
+from tui_trainer.cli.common import options, output
 from tui_trainer.repl import tables
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@common.json_option("Print one JSON document.")
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.debug_option
 def show(name: str, as_json: bool) -> None:
     """Show one adapter, and whether its files are complete.
 

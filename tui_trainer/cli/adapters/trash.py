@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.text import formats
@@ -13,7 +13,7 @@ from tui_trainer.text import formats
 @click.command()
 @click.argument("name", metavar="NAME")
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@common.debug_option
+@options.debug_option
 def delete(name: str, yes: bool) -> None:
     """Delete an adapter by moving it to the trash.
 
@@ -34,7 +34,7 @@ def delete(name: str, yes: bool) -> None:
 
 @click.command()
 @click.argument("name", metavar="NAME")
-@common.debug_option
+@options.debug_option
 def restore(name: str) -> None:
     """Restore a deleted adapter, the newest of that name.
 
@@ -47,7 +47,7 @@ def restore(name: str) -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
-@common.debug_option
+@options.debug_option
 def purge(yes: bool) -> None:
     """Delete everything in the trash permanently.
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@common.json_option("Print one JSON document.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def doctor(context: click.Context, as_json: bool) -> None:
     """Show hardware, software, and how to install what is missing.
@@ -30,7 +30,7 @@ def doctor(context: click.Context, as_json: bool) -> None:
     """
     from tui_trainer.cli.doctor import diagnosis  # loads the GPU libraries
 
-    found = diagnosis.check(common.runs_dir(context))
+    found = diagnosis.check(options.runs_dir(context))
     if as_json:
         output.document(found)
         return

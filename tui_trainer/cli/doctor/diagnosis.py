@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.cli import output
+from tui_trainer.cli.common import output
 from tui_trainer.cli.doctor import repairs
 from tui_trainer.cli.doctor.repairs import MissingItem
 from tui_trainer.hardware.system_info import SystemInfo, system_info

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.cli.evaluate import tables
 from tui_trainer.cli.evaluate.progress import EvaluationPrinter
 from tui_trainer.contracts.errors import UserError
@@ -105,9 +105,9 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     metavar="X",
     help="By how much the gate lets a score be lower.",
 )
-@common.json_option("Print one JSON document with every row.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document with every row.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def evaluate(
     context: click.Context,
@@ -143,10 +143,10 @@ def evaluate(
       tui-trainer evaluate builtin --data test.jsonl --metric loss
       tui-trainer evaluate taught-20261121-1 --gate --golden golden.jsonl
     """
-    runs_dir = common.runs_dir(context)
+    runs_dir = options.runs_dir(context)
     found = target.find(reference, runs_dir, trust_remote_code=trust_remote_code)
     other = _other(found, against, runs_dir, use_gate=use_gate, trusted=trust_remote_code)
-    options = Options(
+    chosen = Options(
         metrics=_metrics(wanted, found),
         named=bool(wanted),
         limit=limit,
@@ -160,9 +160,9 @@ def evaluate(
         paths.safe_name(name, "--name")
     models = [found] if other is None else [found, other]
     measured = [
-        _evaluate(model, files, options, name, golden_set=False) for model in models if files
+        _evaluate(model, files, chosen, name, golden_set=False) for model in models if files
     ]
-    checked = [_evaluate(model, sets, options, name, golden_set=True) for model in models if sets]
+    checked = [_evaluate(model, sets, chosen, name, golden_set=True) for model in models if sets]
     for group in (measured, checked):
         if len(group) > 1:
             beside = gates.side_by_side(group[1], group[0])
@@ -250,11 +250,11 @@ def _files(
 
 
 def _evaluate(
-    model: Target, files: Sequence[Path], options: Options, name: str | None, *, golden_set: bool
+    model: Target, files: Sequence[Path], chosen: Options, name: str | None, *, golden_set: bool
 ) -> EvaluationReport:
     """Measure a model, with progress on standard error, and score it. Raises `UserError`."""
     writes = model.task == "causal-lm"
-    named = [metric for metric in options.metrics if metric in metrics.ANSWERS]
+    named = [metric for metric in chosen.metrics if metric in metrics.ANSWERS]
     data_hash, _ = hash_files(list(files))
     request = EvaluationRequest(
         model=model.model,
@@ -263,14 +263,14 @@ def _evaluate(
         labels=model.labels,
         files=[str(file) for file in files],
         golden=golden_set,
-        limit=options.limit,
-        max_length=options.max_length or model.max_length,
-        max_new_tokens=options.max_new_tokens,
-        losses=any(metric in metrics.LOSSES for metric in options.metrics),
+        limit=chosen.limit,
+        max_length=chosen.max_length or model.max_length,
+        max_new_tokens=chosen.max_new_tokens,
+        losses=any(metric in metrics.LOSSES for metric in chosen.metrics),
         answers=writes and (bool(named) or golden_set),
-        needs_answers=named[0] if options.named and named else None,
-        precision=options.precision,
-        quantization=options.quantization or model.quantization,
+        needs_answers=named[0] if chosen.named and named else None,
+        precision=chosen.precision,
+        quantization=chosen.quantization or model.quantization,
         trust_remote_code=model.trust_remote_code,
         journal="",
     )
@@ -288,7 +288,7 @@ def _evaluate(
             )
         raise
     printer.end()
-    scored = reports.Scored(journal.read(file), model.task, options.metrics, model.labels)
+    scored = reports.Scored(journal.read(file), model.task, chosen.metrics, model.labels)
     where = ", ".join(path.name for path in files)
     if not scored.values:
         raise UserError(f"{where}: no row has anything that can be measured")

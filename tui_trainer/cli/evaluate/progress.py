@@ -7,7 +7,7 @@ import time
 
 import click
 
-from tui_trainer.cli import output
+from tui_trainer.cli.common import output
 from tui_trainer.contracts.evaluation import EvaluationProgress
 from tui_trainer.text import formats
 

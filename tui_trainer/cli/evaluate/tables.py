@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_trainer.cli import output
+from tui_trainer.cli.common import output
 from tui_trainer.contracts.evaluation import ChangedItem, EvaluatedItem, EvaluationReport, Paired
 from tui_trainer.evaluation.gate import GateReport
 from tui_trainer.evaluation.metrics import change_text, value_text

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common
-from tui_trainer.cli.lazy_group import LazyGroup
+from tui_trainer.cli.common import options
+from tui_trainer.cli.common.lazy_group import LazyGroup
 
 _MODULES = {"export": "tui_trainer.cli.feedback.export:export"}
 
 
 @click.group(cls=LazyGroup, modules=_MODULES)
-@common.debug_option
+@options.debug_option
 def feedback() -> None:
     """Export the ratings and corrections of the chat as training data.
 

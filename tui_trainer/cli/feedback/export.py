@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.store.feedback.feedback_export import FORMATS, export_feedback
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
 from tui_trainer.text import formats
@@ -22,8 +22,8 @@ from tui_trainer.text import formats
     show_default=True,
     help="jsonl: right answers; dpo: right and wrong ones in pairs; kto: each with a label.",
 )
-@common.json_option("Print the counts as JSON.")
-@common.debug_option
+@options.json_option("Print the counts as JSON.")
+@options.debug_option
 def export(file: Path, format_: str, as_json: bool) -> None:
     """Write the feedback to a new file, one JSON object a line.
 

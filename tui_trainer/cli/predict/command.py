@@ -13,7 +13,7 @@ from pathlib import Path
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.cli.predict.files import PredictionWriter, StdoutWriter, open_writer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.predict import Prediction, PredictSetup, RowsPredicted
@@ -37,8 +37,8 @@ _NAMED_LABELS = 8  # labels that are counted by name
               "output]")  # fmt: skip
 @click.option("--max-new-tokens", type=click.IntRange(min=1), metavar="N",
               help="Most tokens of an answer.  [default: teaching.max_new_tokens]")  # fmt: skip
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def predict(
     context: click.Context, source: str, file: str, out: Path | None, max_new_tokens: int | None
@@ -57,7 +57,7 @@ def predict(
       tui-trainer predict runs/bank-20261130-120000-ab12 test.parquet -o labels.parquet
       echo "my card is lost" | tui-trainer predict bank -
     """
-    found = _find(source, common.runs_dir(context))
+    found = _find(source, options.runs_dir(context))
     if out is not None:
         out = out.expanduser()
     setup = PredictSetup(

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from tui_trainer.cli import output
+from tui_trainer.cli.common import output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Task
 from tui_trainer.contracts.predict import Prediction

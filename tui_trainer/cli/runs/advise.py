@@ -13,7 +13,7 @@ import click
 from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.job_facts import facts_of
 from tui_trainer.advisor.replay import Replay, parse, replay
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.advice import Advice, AdvisorSettings, JobFacts
 from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.hardware import HardwareSample
@@ -33,9 +33,9 @@ _LINES = (".jsonl", ".ndjson", ".json", ".log", ".txt")
 @click.command()
 @click.argument("run", metavar="RUN|FILE")
 @click.option("--history", is_flag=True, help="Every report of an advice: raised, updated, closed.")
-@common.json_option("Print one JSON document: a list with an object per advice.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document: a list with an object per advice.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def advise(context: click.Context, run: str, history: bool, as_json: bool) -> None:
     """Apply the advisor to recorded metrics.
@@ -84,7 +84,7 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
     else:
         from tui_trainer.watch.runs.resolve import find_location
 
-        location = find_location(reference, common.runs_dir(context))
+        location = find_location(reference, options.runs_dir(context))
         if location.kind != "run":
             return _of_another_tool(location, known.settings)
         folder = RunFolder(location.path)
@@ -108,8 +108,8 @@ def _replayed(reference: str, context: click.Context) -> tuple[Replay, int]:
 
 def _of_another_tool(location: RunLocation, settings: AdvisorSettings | None) -> tuple[Replay, int]:
     """Apply the advisor to a run of another tool, as the monitor reads it."""
+    from tui_trainer.watch.runs.details.run_details import read_whole
     from tui_trainer.watch.runs.foreign_advice import ForeignAdvice, lacking
-    from tui_trainer.watch.runs.run_details import read_whole
 
     view = read_whole(location)
     advisor = ForeignAdvice(settings)
@@ -133,7 +133,7 @@ def _rollback_offer(reference: str, context: click.Context, found: Replay) -> st
     from tui_trainer.launch.rollback_offer import find_offer
     from tui_trainer.watch.runs.resolve import find_location
 
-    folder = RunFolder(find_location(reference, common.runs_dir(context)).path)
+    folder = RunFolder(find_location(reference, options.runs_dir(context)).path)
     info = folder.info()
     if info is None or folder.status() not in ("failed", "crashed", "cancelled"):
         return None

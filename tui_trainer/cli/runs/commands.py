@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from tui_trainer.cli import common
-from tui_trainer.cli.lazy_group import LazyGroup
+from tui_trainer.cli.common import options
+from tui_trainer.cli.common.lazy_group import LazyGroup
 
 _MODULES = {
     "list": "tui_trainer.cli.runs.list:list_runs",
@@ -17,8 +17,8 @@ _MODULES = {
 
 
 @click.group(cls=LazyGroup, modules=_MODULES)
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 def runs() -> None:
     """List, show, compare and export runs, ours and other tools'.
 

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
-    from tui_trainer.watch.runs.run_diff import ResultRow, RunDiff
+    from tui_trainer.watch.runs.details.run_diff import ResultRow, RunDiff
     from tui_trainer.watch.snapshots import RunView
 
 BEST = "*"
@@ -19,9 +19,9 @@ BEST = "*"
 
 @click.command()
 @click.argument("names", metavar="RUN RUN [RUN...]", nargs=-1)
-@common.json_option("Print one JSON document.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Compare runs: configuration that differs, and results.
@@ -35,11 +35,11 @@ def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """
     if len(names) < 2:
         raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
+    from tui_trainer.watch.runs.details.run_details import read_whole
+    from tui_trainer.watch.runs.details.run_diff import compare_runs
     from tui_trainer.watch.runs.resolve import find_location
-    from tui_trainer.watch.runs.run_details import read_whole
-    from tui_trainer.watch.runs.run_diff import compare_runs
 
-    runs_dir = common.runs_dir(context)
+    runs_dir = options.runs_dir(context)
     locations = [find_location(name, runs_dir) for name in names]
     views = [read_whole(location) for location in locations]
     found = compare_runs(views)

@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 import msgspec
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.text import formats
 
@@ -35,8 +35,8 @@ _PRIVATE = 0o600
               "be repeated.")  # fmt: skip
 @click.option("-o", "--output", "target", type=click.Path(path_type=Path), metavar="FILE",
               help="Write a file instead of standard output.")  # fmt: skip
-@common.runs_dir_option
-@common.debug_option
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def export(
     context: click.Context,
@@ -63,7 +63,7 @@ def export(
     from tui_trainer.cli.runs.export_rows import rows_of
     from tui_trainer.watch.runs.resolve import find_location
 
-    rows = rows_of(find_location(run, common.runs_dir(context)), metrics)
+    rows = rows_of(find_location(run, options.runs_dir(context)), metrics)
     if target is None:
         _write_stdout(rows, file_format)
     else:

@@ -12,7 +12,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.store.toml import nearest
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.run_location import RunLocation
-from tui_trainer.watch.runs.run_details import read_rows
+from tui_trainer.watch.runs.details.run_details import read_rows
 from tui_trainer.watch.snapshots import MetricTable, is_missing
 
 _POSITION = ("step", "epoch", "time")

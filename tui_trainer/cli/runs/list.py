@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from tui_trainer.cli import common, output
+from tui_trainer.cli.common import options, output
 from tui_trainer.cli.monitor import check_folder
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.text import formats
@@ -27,9 +27,9 @@ _HEADERS = (
               "'loss<2 lr>=1e-4 status:running -smoke lora.rank=16'.")  # fmt: skip
 @click.option("--sort", "order", default="", metavar="FIELD", help="loss, step, best, val, trend, "
               "lr, speed, eta, age, name ...; -FIELD reverses the order.")  # fmt: skip
-@common.json_option("Print one JSON document.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def list_runs(context: click.Context, conditions: str, order: str, as_json: bool) -> None:
     """List the runs of a folder, ours and other tools', newest first.
@@ -40,9 +40,9 @@ def list_runs(context: click.Context, conditions: str, order: str, as_json: bool
       tui-trainer runs list --filter 'loss<2 status:completed' --sort loss
       tui-trainer runs list --runs-dir sample_runs --json
     """
-    folder = common.runs_dir(context)
-    options = context.find_object(common.GlobalOptions)
-    if folder.exists() or (options is not None and options.runs_dir is not None):
+    folder = options.runs_dir(context)
+    given = context.find_object(options.GlobalOptions)
+    if folder.exists() or (given is not None and given.runs_dir is not None):
         check_folder(folder)
     found, total = _chosen(folder, conditions, order)
     if as_json:
@@ -91,7 +91,7 @@ def _chosen(folder: Path, conditions: str, order: str) -> tuple[list[RunSummary]
 def _config_of(location: RunLocation) -> dict[str, Any]:
     """The configuration of a run; empty where it cannot be read, which its row shows."""
     from tui_trainer.watch import error_boundary
-    from tui_trainer.watch.runs import flat_config, run_details
+    from tui_trainer.watch.runs.details import flat_config, run_details
 
     try:
         if location.kind == "run":

@@ -10,11 +10,11 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.evaluation import EvaluationReport
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
-from tui_trainer.watch.runs import epochs, flat_config, run_details, run_diff
+from tui_trainer.watch.runs.details import epochs, flat_config, run_details, run_diff
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 

@@ -6,11 +6,12 @@ from typing import Any
 
 import click
 
-from tui_trainer.cli import common, output
-from tui_trainer.contracts.run import BestEvaluation, LoopInfo, RunInfo, RunState
+from tui_trainer.cli.common import options, output
+from tui_trainer.contracts.runs.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.evaluation.metrics import value_text
 from tui_trainer.text import formats
-from tui_trainer.watch.runs import evaluation_lines, saved_step
+from tui_trainer.watch.runs import saved_step
+from tui_trainer.watch.runs.details import evaluation_lines
 
 _CHANGES = 20  # the newest are shown
 _EPOCHS = 20  # the newest are shown
@@ -25,9 +26,9 @@ _CHECKPOINT_SCORES = (
 
 @click.command()
 @click.argument("run", metavar="RUN")
-@common.json_option("Print one JSON document.")
-@common.runs_dir_option
-@common.debug_option
+@options.json_option("Print one JSON document.")
+@options.runs_dir_option
+@options.debug_option
 @click.pass_context
 def show(context: click.Context, run: str, as_json: bool) -> None:
     """Show one run: state, results, configuration, checkpoints.
@@ -43,7 +44,7 @@ def show(context: click.Context, run: str, as_json: bool) -> None:
     from tui_trainer.cli.runs import run_documents
     from tui_trainer.watch.runs.resolve import find_location
 
-    found = run_documents.everything(find_location(run, common.runs_dir(context)))
+    found = run_documents.everything(find_location(run, options.runs_dir(context)))
     if as_json:
         output.document(found)
         return
@@ -162,7 +163,7 @@ def _configuration(found: dict[str, Any]) -> list[tuple[str, list[tuple[str, str
     if isinstance(info, RunInfo):
         return [("job", _job(info))]
     if found["config"]:
-        from tui_trainer.watch.runs.run_diff import config_text
+        from tui_trainer.watch.runs.details.run_diff import config_text
 
         return [
             ("configuration", [(key, config_text(value)) for key, value in found["config"].items()])

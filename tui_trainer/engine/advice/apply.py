@@ -5,7 +5,7 @@ from __future__ import annotations
 from statistics import median
 
 from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.metrics import TrainRecord
+from tui_trainer.contracts.runs.metrics import TrainRecord
 from tui_trainer.engine.advice import request_rollback, spike_rollback
 from tui_trainer.engine.advice.request_rollback import MOST_SETBACKS, RISE_STEPS
 from tui_trainer.engine.state import learning_rate

@@ -7,7 +7,7 @@ import msgspec
 from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.advisor.job_facts import facts_of, usual_rate
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 from tui_trainer.engine.advice import apply
 from tui_trainer.engine.advice.request_rollback import SPIKE
 from tui_trainer.engine.records.hardware_samples import DelayedSamples

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tui_trainer.contracts.run import BestEvaluation
+from tui_trainer.contracts.runs.run import BestEvaluation
 from tui_trainer.engine.checkpoints import disk_space
 from tui_trainer.engine.state.session import Session
 from tui_trainer.store.runs import checkpoint_scores, checkpoints

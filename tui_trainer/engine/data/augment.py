@@ -22,9 +22,9 @@ from typing import Any
 import msgspec
 import torch
 
-from tui_trainer.contracts.data import AugmentReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Augment, Job
+from tui_trainer.contracts.runs.data_report import AugmentReport
 from tui_trainer.engine.data.rows import Message, Row
 from tui_trainer.models import base_identity, base_model
 from tui_trainer.models.serving.generate import TextGenerator

@@ -9,9 +9,9 @@ from collections.abc import Sequence
 import msgspec
 import numpy as np
 
-from tui_trainer.contracts.data import LabelReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Balance
+from tui_trainer.contracts.runs.data_report import LabelReport
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.rows import Row
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from tui_trainer.contracts.data import DataReport, PartReport
 from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.runs.data_report import DataReport, PartReport
 from tui_trainer.engine.data.class_balance import IMBALANCED
 from tui_trainer.text.formats import count, duration, number, plural, short_number
 

@@ -10,22 +10,23 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from tui_trainer.contracts.data import MOST_COLUMNS, DataReport, LabelReport, PartReport
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.engine.data import class_balance, data_notices, encoding, split
+from tui_trainer.contracts.runs.data_report import MOST_COLUMNS, DataReport, LabelReport, PartReport
+from tui_trainer.engine.data import class_balance, data_notices, split
 from tui_trainer.engine.data.augment import Augmenter
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import ReadRows, Row
-from tui_trainer.engine.data.token_cache import TokenCache
-from tui_trainer.engine.data.tokenizer_pool import (
+from tui_trainer.engine.data.tokens import encoding
+from tui_trainer.engine.data.tokens.token_arrays import Tokens
+from tui_trainer.engine.data.tokens.token_cache import TokenCache
+from tui_trainer.engine.data.tokens.tokenizer_pool import (
     ProgressCallback,
     TokeniseFunction,
     TokenizerPool,
     workers_of_rank,
 )
-from tui_trainer.engine.data.tokens import Tokens
 from tui_trainer.store import jobs
 
 

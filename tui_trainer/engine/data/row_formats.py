@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.contracts.data import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.runs.data_report import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.data_files import read_objects
 from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, has_content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tui_trainer.contracts.data import LeftOutRows, UnusedField
+from tui_trainer.contracts.runs.data_report import LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields
 
 

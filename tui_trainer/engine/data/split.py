@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tui_trainer.contracts.data import Repeats
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import DataSettings
+from tui_trainer.contracts.runs.data_report import Repeats
 from tui_trainer.engine.data import near_duplicates
 from tui_trainer.engine.data.rows import ReadRows, Row
 from tui_trainer.text.formats import count

@@ -14,15 +14,16 @@ import msgspec
 import torch
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import RunInfo
-from tui_trainer.engine import evaluate, loop, setup
+from tui_trainer.contracts.runs.run import RunInfo
+from tui_trainer.engine import loop, setup
 from tui_trainer.engine.checkpoints import checkpoint
-from tui_trainer.engine.dist_env import ProcessRank
+from tui_trainer.engine.distributed.dist_env import ProcessRank
 from tui_trainer.engine.distributed.process_group import PeerLostError, ProcessGroup, seed_follower
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.engine.state.command_source import CommandSource
 from tui_trainer.engine.state.session import Session, TrainerState
+from tui_trainer.engine.validation import evaluate
 from tui_trainer.store import atomic
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -24,7 +24,7 @@ from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs
 from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
 from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-from tui_trainer.contracts.run import ENDED_STATES, Event, RunState
+from tui_trainer.contracts.runs.run import ENDED_STATES, Event, RunState
 from tui_trainer.store import atomic, child_process
 from tui_trainer.store.runs import refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

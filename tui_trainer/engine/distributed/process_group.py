@@ -21,8 +21,8 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.dist_env import ProcessRank
 from tui_trainer.engine.distributed import sharding
+from tui_trainer.engine.distributed.dist_env import ProcessRank
 from tui_trainer.engine.state.ranks import Ranks, Replica, share_examples
 
 # A pause or a slow disk may keep the others waiting for any time: the end of a process is

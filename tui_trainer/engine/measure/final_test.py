@@ -8,7 +8,7 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError, error_text, is_out_of_memory
 from tui_trainer.contracts.evaluation import EvaluationProgress, EvaluationReport, EvaluationRequest
-from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.runs.run import Command
 from tui_trainer.engine.measure.measure import measure
 from tui_trainer.engine.state.session import Session
 from tui_trainer.evaluation import journal, metrics, text_scores

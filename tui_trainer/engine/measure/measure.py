@@ -23,11 +23,12 @@ from tui_trainer.contracts.evaluation import (
     JournalLoss,
     JournalStart,
 )
-from tui_trainer.contracts.metrics import finite_or_none
-from tui_trainer.engine.data import batching, encoding
+from tui_trainer.contracts.runs.metrics import finite_or_none
+from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
+from tui_trainer.engine.data.tokens import encoding
 from tui_trainer.engine.measure.load import LoadedModel, load_classifier, load_writer
 from tui_trainer.evaluation import golden, journal
 from tui_trainer.evaluation.journal import Journal

@@ -25,13 +25,13 @@ from tui_trainer.engine.advice import observe
 from tui_trainer.engine.checkpoints import checkpoint, disk_space
 from tui_trainer.engine.data import batching
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.evaluate import evaluate
 from tui_trainer.engine.optimizer import set_learning_rate
 from tui_trainer.engine.preflight import memory_use
 from tui_trainer.engine.preflight.scratch_session import scratch_session
 from tui_trainer.engine.records import step_records
 from tui_trainer.engine.setup import checkpoint_gradients
 from tui_trainer.engine.state.session import Session
+from tui_trainer.engine.validation.evaluate import evaluate
 from tui_trainer.models.completeness import notices
 from tui_trainer.text import formats
 

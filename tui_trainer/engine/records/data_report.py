@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import msgspec
 
-from tui_trainer.contracts.data import SCHEMA
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.data_report import SCHEMA
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.engine.data.data_notices import summary
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter

@@ -11,8 +11,8 @@ from typing import Any
 
 import msgspec
 
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
-from tui_trainer.contracts.run import (
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.run import (
     ACTIVE_STATES,
     ENDED_STATES,
     BestEvaluation,
@@ -20,7 +20,7 @@ from tui_trainer.contracts.run import (
     RunState,
     StateName,
 )
-from tui_trainer.contracts.samples import SampleRecord
+from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import disk_reserve, process_identity, refused_resume, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from tui_trainer.contracts.metrics import TrainRecord, finite_or_none
+from tui_trainer.contracts.runs.metrics import TrainRecord, finite_or_none
 from tui_trainer.engine.advice import observe
 from tui_trainer.engine.state.session import Finished, Session, StepResult
 

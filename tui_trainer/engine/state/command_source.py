@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.run import Command, CommandName, Event
+from tui_trainer.contracts.runs.run import Command, CommandName, Event
 from tui_trainer.contracts.schedule import RateChange
 from tui_trainer.store.runs.command_arguments import usable_rate
 from tui_trainer.store.runs.command_log import BadLine, CommandLog

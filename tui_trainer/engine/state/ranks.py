@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.job import TrainingSettings
 from tui_trainer.engine.data.example import Example
-from tui_trainer.engine.dist_env import ProcessRank
+from tui_trainer.engine.distributed.dist_env import ProcessRank
 
 if TYPE_CHECKING:  # torch takes seconds to import
     import torch

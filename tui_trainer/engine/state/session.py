@@ -16,8 +16,8 @@ from tui_trainer.advisor.advisor import Advisor
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
 from tui_trainer.contracts.best_metric import BestMetric, metric_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import GradientCheck
-from tui_trainer.contracts.run import BestEvaluation, RunInfo
+from tui_trainer.contracts.runs.metrics import GradientCheck
+from tui_trainer.contracts.runs.run import BestEvaluation, RunInfo
 from tui_trainer.contracts.schedule import RateChange, Scaling
 from tui_trainer.engine.data.batching import Batch, BatchPlan, collate
 from tui_trainer.engine.data.dataset import Dataset

@@ -22,7 +22,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.engine.data.example import Example
 from tui_trainer.store import paths, sealed_cache
 from tui_trainer.text.formats import plural

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from transformers import GenerationConfig, StoppingCriteria, StoppingCriteriaList
 
-from tui_trainer.contracts.sampling import Finish
+from tui_trainer.contracts.chat.sampling import Finish
 from tui_trainer.models import chat_template
 from tui_trainer.models.chat_template import EncodedPrompt, RenderedTurns
 from tui_trainer.models.serving.decode_loop import Conversation, generate_many, generate_one

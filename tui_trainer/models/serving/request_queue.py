@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 
-from tui_trainer.contracts.chat import BatchRequest, CancelRequest, Request
+from tui_trainer.contracts.chat.protocol import BatchRequest, CancelRequest, Request
 
 
 class RequestQueue:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import msgspec
 
-from tui_trainer.contracts.chat import CancelRequest, Request, RequestFailed, Status
+from tui_trainer.contracts.chat.protocol import CancelRequest, Request, RequestFailed, Status
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Quantization
 from tui_trainer.models.serving.server_state import OutputPipe, ServerState, unexpected

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 import msgspec
 
-from tui_trainer.contracts.chat import (
+from tui_trainer.contracts.chat.protocol import (
     CheckRequest,
     CompareRequest,
     Event,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from tui_trainer.contracts.chat import (
+from tui_trainer.contracts.chat.protocol import (
     AdapterChecked,
     AdaptersCompared,
     AdaptersMerged,
@@ -28,9 +28,9 @@ from tui_trainer.contracts.chat import (
     Status,
     UseRequest,
 )
+from tui_trainer.contracts.chat.sampling import BaseSampling
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Quantization
-from tui_trainer.contracts.sampling import BaseSampling
 from tui_trainer.models import base_model as bases
 from tui_trainer.models import lora_compare, lora_load, lora_merge
 from tui_trainer.models.base_identity import origin_of

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.adapter import SCHEMA, AdapterInfo
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.job import Task
+from tui_trainer.contracts.teaching.adapter import SCHEMA, AdapterInfo
 from tui_trainer.store import atomic, tensor_files
 
 INFO = "adapter.json"

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import LoraSettings
-from tui_trainer.contracts.run import ENDED_STATES, RunInfo
+from tui_trainer.contracts.runs.run import ENDED_STATES, RunInfo
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store import jobs, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore

@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from tui_trainer.contracts.adapter import AdapterInfo
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.active_adapters import ActiveChoice, without

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import Role, Turn
+from tui_trainer.contracts.teaching.feedback import Role, Turn
 from tui_trainer.store import atomic, jsonl, paths
 
 _CURRENT = "current"

@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample
+from tui_trainer.contracts.teaching.feedback import RatedExample
 from tui_trainer.store import atomic
 from tui_trainer.text import formats
 

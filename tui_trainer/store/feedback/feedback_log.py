@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.feedback import RatedExample, Rating
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating
 from tui_trainer.store import jsonl
 from tui_trainer.store.jsonl import BadJsonLine
 

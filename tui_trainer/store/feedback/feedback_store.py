@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.feedback import RatedExample, Rating
+from tui_trainer.contracts.teaching.feedback import RatedExample, Rating
 from tui_trainer.store import atomic, paths
 from tui_trainer.store.feedback import feedback_log
 from tui_trainer.store.file_lock import locked

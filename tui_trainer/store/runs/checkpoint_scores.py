@@ -9,7 +9,7 @@ from typing import TypeVar
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.contracts.metrics import EvalRecord, TrainRecord
+from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.store.runs.run_folder import RunFolder

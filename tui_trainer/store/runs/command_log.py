@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
-from tui_trainer.contracts.run import Command
+from tui_trainer.contracts.runs.run import Command
 from tui_trainer.store.jsonl import JsonLine, LineReader
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats

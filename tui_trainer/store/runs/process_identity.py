@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 
 _PROC = Path("/proc")
 # Fields of /proc/PID/stat after the command's name: the state, and the start in clock ticks.

@@ -11,7 +11,7 @@ import time
 
 import msgspec
 
-from tui_trainer.contracts.run import Event, RunState
+from tui_trainer.contracts.runs.run import Event, RunState
 from tui_trainer.store import atomic, jsonl
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder

@@ -8,7 +8,7 @@ import time
 from typing import Any
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES, Command, CommandName, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Command, CommandName, Event
 from tui_trainer.store import atomic, jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -15,11 +15,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from tui_trainer.contracts.data import DataReport
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.metrics import EvaluationFile, GradientCheck
-from tui_trainer.contracts.run import (
+from tui_trainer.contracts.runs.data_report import DataReport
+from tui_trainer.contracts.runs.metrics import EvaluationFile, GradientCheck
+from tui_trainer.contracts.runs.run import (
     ACTIVE_STATES,
     ENDED_STATES,
     Command,
@@ -29,7 +29,7 @@ from tui_trainer.contracts.run import (
     RunInfo,
     RunState,
 )
-from tui_trainer.contracts.samples import SampleRecord
+from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular

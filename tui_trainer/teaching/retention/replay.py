@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from tui_trainer.contracts.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.evaluation import answer_matching
 from tui_trainer.evaluation import golden as golden_sets
 from tui_trainer.store import paths

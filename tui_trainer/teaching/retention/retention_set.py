@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tui_trainer.contracts.chat import ModelReady
-from tui_trainer.contracts.feedback import RatedExample, Turn
-from tui_trainer.contracts.teaching import TeachingSettings
+from tui_trainer.contracts.chat.protocol import ModelReady
+from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
+from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching
 from tui_trainer.teaching.answer_cache import Ask
 from tui_trainer.teaching.context import TeachingContext

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.errors import UserError, reason_of
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -41,7 +41,7 @@ def compare(context: SessionContext, names: tuple[str, str], report: Report) -> 
 
     Raises `UserError`.
     """
-    from tui_trainer.contracts.feedback import Turn
+    from tui_trainer.contracts.teaching.feedback import Turn
     from tui_trainer.repl.adapter_commands import recent_questions
 
     for name in names:

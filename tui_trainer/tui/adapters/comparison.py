@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tui_trainer.contracts.adapter import AdapterInfo
-from tui_trainer.contracts.chat import Comparison, LayerDifference
+from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.repl.adapter_facts import training_source
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number

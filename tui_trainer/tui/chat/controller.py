@@ -10,7 +10,7 @@ from typing import Any, Protocol, cast
 from textual.app import App
 from textual.timer import Timer
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import training_text

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.repl.tables import announcement
 from tui_trainer.text import formats
 from tui_trainer.text.formats import short_number

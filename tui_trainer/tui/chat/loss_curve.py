@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import Rating
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.feedback import Rating
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.tui.chat.loss_curve import LossCurve
 
 if TYPE_CHECKING:  # monitor does not load it

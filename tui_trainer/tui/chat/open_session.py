@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from tui_trainer.contracts.chat.session import Event
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.session import Event
 from tui_trainer.tui.common.protocols import OpenSession
 
 if TYPE_CHECKING:  # monitor does not load it

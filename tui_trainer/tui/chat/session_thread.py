@@ -9,9 +9,9 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.contracts.errors import UserError, error_text
-from tui_trainer.contracts.feedback import Rating
+from tui_trainer.contracts.teaching.feedback import Rating
 from tui_trainer.tui.chat.loss_curve import curve_of
 from tui_trainer.tui.chat.news import (
     ChatReady,

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from textual.content import Content
 
-from tui_trainer.contracts.run import ACTIVE_STATES
-from tui_trainer.contracts.teaching import TrainingRecord
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
+from tui_trainer.contracts.teaching.training import TrainingRecord
 from tui_trainer.repl.measures import measure_text
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from tui_trainer.contracts import session as events
-from tui_trainer.contracts.feedback import WEIGHTS
-from tui_trainer.contracts.teaching import OPEN_STATES, TrainingRecord
+from tui_trainer.contracts.chat import session as events
+from tui_trainer.contracts.teaching.feedback import WEIGHTS
+from tui_trainer.contracts.teaching.training import OPEN_STATES, TrainingRecord
 from tui_trainer.text import formats
 from tui_trainer.tui.chat import news as chat_news
 from tui_trainer.tui.chat.event_text import (

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 from textual.content import Content
 
-from tui_trainer.contracts import session as events
+from tui_trainer.contracts.chat import session as events
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.chat.transcript import TranscriptEntry
 from tui_trainer.tui.common import run_status

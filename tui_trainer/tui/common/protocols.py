@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:  # loaded after the first paint; `monitor` never loads a chat
+    from tui_trainer.contracts.chat.session import Event
     from tui_trainer.contracts.hardware import HardwareSample
-    from tui_trainer.contracts.session import Event
     from tui_trainer.launch.exit_report import EngineEnd
     from tui_trainer.repl.session import ChatSession
     from tui_trainer.store.runs.run_folder import RunFolder

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event
 from tui_trainer.launch.rollback_offer import (
     DAMAGING_KINDS,
     RollbackOffer,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock
 from tui_trainer.tui.common import run_status

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.dashboard.advice_panel import AdviceText

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from textual.content import Content
 
-from tui_trainer.contracts.run import RunInfo
+from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import shorten

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from tui_trainer.contracts.hardware import GpuSample, HardwareSample
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import number
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec

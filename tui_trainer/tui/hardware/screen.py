@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.dialogs.dialog import FullDialog

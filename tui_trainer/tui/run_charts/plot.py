@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 
 from tui_trainer.contracts.advice import Advice
-from tui_trainer.contracts.run import ACTIVE_STATES, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, number
 from tui_trainer.tui.charts.model import (

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from textual.screen import Screen
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import CommandName
+from tui_trainer.contracts.runs.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder

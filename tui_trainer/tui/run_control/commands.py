@@ -7,7 +7,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.run import ACTIVE_STATES, CommandName, Event
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, CommandName, Event
 from tui_trainer.store.runs import run_control
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.tui.common import run_status

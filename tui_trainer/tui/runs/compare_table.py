@@ -12,7 +12,12 @@ from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import middle, shorten
 from tui_trainer.tui.runs.run_rows import spark_text, trend_text
-from tui_trainer.watch.runs.run_diff import ConfigDifference, ResultRow, RunDiff, compare_runs
+from tui_trainer.watch.runs.details.run_diff import (
+    ConfigDifference,
+    ResultRow,
+    RunDiff,
+    compare_runs,
+)
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 BEST = "◆"

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from tui_trainer.watch.error_boundary import caught
-from tui_trainer.watch.runs.flat_config import config_of
+from tui_trainer.watch.runs.details.flat_config import config_of
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 

@@ -7,15 +7,21 @@ from typing import Any
 
 from textual.content import Content
 
-from tui_trainer.contracts.metrics import GradientCheck
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.metrics import GradientCheck
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, clock, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import beside, plain, wrapped
 from tui_trainer.tui.runs.run_rows import spark_text, trend_text
-from tui_trainer.watch.runs import run_diff, saved_step
-from tui_trainer.watch.runs.run_details import CheckpointFacts, MetricRange, RunDetails, measured
+from tui_trainer.watch.runs import saved_step
+from tui_trainer.watch.runs.details import run_diff
+from tui_trainer.watch.runs.details.run_details import (
+    CheckpointFacts,
+    MetricRange,
+    RunDetails,
+    measured,
+)
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 _LABEL = 25

@@ -24,8 +24,8 @@ from tui_trainer.tui.runs import (
     sample_page,
     score_page,
 )
+from tui_trainer.watch.runs.details.run_details import RunDetails, read_details
 from tui_trainer.watch.runs.resolve import location_of
-from tui_trainer.watch.runs.run_details import RunDetails, read_details
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
 PAGES = {

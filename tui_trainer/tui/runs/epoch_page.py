@@ -8,8 +8,8 @@ from textual.content import Content
 
 from tui_trainer.text import formats
 from tui_trainer.tui.runs.details_pages import not_recorded, page
-from tui_trainer.watch.runs.epochs import EpochResult, epoch_results
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.epochs import EpochResult, epoch_results
+from tui_trainer.watch.runs.details.run_details import RunDetails
 
 _MOST = 500  # epochs shown, the newest
 _GAP = 2

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from textual.content import Content
 
-from tui_trainer.contracts.data import DataReport
-from tui_trainer.contracts.metrics import Evaluation
+from tui_trainer.contracts.runs.data_report import DataReport
+from tui_trainer.contracts.runs.metrics import Evaluation
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.runs.details_pages import fact, not_recorded, page
-from tui_trainer.watch.runs import evaluation_lines
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details import evaluation_lines
+from tui_trainer.watch.runs.details.run_details import RunDetails
 
 _NAME = 30  # columns of a class's name, at most
 _GAP = 2

@@ -7,12 +7,12 @@ import re
 
 from textual.content import Content
 
-from tui_trainer.contracts.samples import SampleRecord
+from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.text import formats
 from tui_trainer.tui.common.markup import plain, wrapped
 from tui_trainer.tui.runs.details_pages import page
-from tui_trainer.watch.runs.run_details import RunDetails
-from tui_trainer.watch.runs.sample_answers import SampledStep
+from tui_trainer.watch.runs.details.run_details import RunDetails
+from tui_trainer.watch.runs.details.sample_answers import SampledStep
 
 _LEAST_BESIDE = 60  # cells; below, the texts of a prompt stand one below the other
 _GAP = 2

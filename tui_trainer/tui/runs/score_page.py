@@ -19,7 +19,7 @@ from tui_trainer.text import formats
 from tui_trainer.tui.common.markup import beside, plain, wrapped
 from tui_trainer.tui.runs import evaluation_pages
 from tui_trainer.tui.runs.details_pages import page
-from tui_trainer.watch.runs.run_details import RunDetails
+from tui_trainer.watch.runs.details.run_details import RunDetails
 
 _MOST_ROWS = 20  # of each kind: lost, won, worst
 _MOST_CLASSES = 40

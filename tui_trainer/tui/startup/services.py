@@ -16,7 +16,7 @@ from tui_trainer.tui.startup.lazy_services import LazySupervisor, LazyWatcher
 
 if TYPE_CHECKING:  # what the first paint does without, and monitor without a chat
     from tui_trainer.contracts.advice import AdvisorSettings
-    from tui_trainer.contracts.session import Event
+    from tui_trainer.contracts.chat.session import Event
     from tui_trainer.hardware.gpu import TimedGpus
     from tui_trainer.repl.session import ChatSession
     from tui_trainer.watch.folder_watcher import FolderWatcher

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.watch.snapshots import RunSummary
 
 Unit = Literal["", "seconds", "share"]

@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from tui_trainer.contracts.run import ACTIVE_STATES
+from tui_trainer.contracts.runs.run import ACTIVE_STATES
 from tui_trainer.watch.runs.run_reader import RunReader
 from tui_trainer.watch.runs.run_summary import FileVersion, SummaryReader
 

@@ -17,7 +17,7 @@ from tui_trainer.advisor.advisor import GAP_SECONDS
 from tui_trainer.advisor.event_history import read_events
 from tui_trainer.advisor.state import AdvisorState
 from tui_trainer.contracts.advice import Advice, AdvisorSettings
-from tui_trainer.contracts.run import ACTIVE_STATES, Event, RunInfo, RunState
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, Event, RunInfo, RunState
 from tui_trainer.store import jsonl
 from tui_trainer.store.regular_files import open_regular
 from tui_trainer.store.runs import process_identity

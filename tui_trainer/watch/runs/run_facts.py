@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from tui_trainer.contracts.run import ACTIVE_STATES, LoopInfo, RunBasics, RunInfo, RunState
+from tui_trainer.contracts.runs.run import ACTIVE_STATES, LoopInfo, RunBasics, RunInfo, RunState
 from tui_trainer.store.runs import process_identity
 from tui_trainer.store.runs.run_folder import STALE_SECONDS, RunFolder, status_of
 from tui_trainer.watch.formats import registry
 from tui_trainer.watch.run_location import RunLocation
-from tui_trainer.watch.runs.flat_config import flat_config
+from tui_trainer.watch.runs.details.flat_config import flat_config
 from tui_trainer.watch.runs.hang_detector import HangDetector
 from tui_trainer.watch.runs.run_metrics import tool_of
 from tui_trainer.watch.snapshots import RunSummary

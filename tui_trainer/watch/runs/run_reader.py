@@ -9,7 +9,7 @@ from tui_trainer.advisor import event_history
 from tui_trainer.advisor.event_history import EventHistory
 from tui_trainer.contracts.advice import Advice
 from tui_trainer.contracts.hardware import HardwareSample
-from tui_trainer.contracts.run import Event
+from tui_trainer.contracts.runs.run import Event
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.watch.error_boundary import caught, file_problem

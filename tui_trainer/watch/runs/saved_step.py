@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_trainer.contracts.run import RunState
+from tui_trainer.contracts.runs.run import RunState
 from tui_trainer.text import formats
 
 

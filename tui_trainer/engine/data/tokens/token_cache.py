@@ -1,0 +1,128 @@
+"""Tokens of rows that were tokenised before, stored by content in the user's cache folder.
+
+The key is a SHA-256 over everything that determines the tokens: the rows' text, the tokenizer
+with its chat template, the versions of the libraries, and the settings. An entry is a sealed
+safetensors file; a damaged one is ignored and overwritten. Results do not depend on the content of
+the folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import safetensors.numpy
+import tokenizers
+import transformers
+from safetensors import SafetensorError
+
+from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack, unpack
+from tui_trainer.store import paths, sealed_cache
+
+# Increase when encoding.py makes other tokens of the same rows.
+VERSION = 1
+MOST_BYTES = 1 << 30  # of all entries; the least recently used are deleted first
+LEAST_CHARACTERS = 50_000  # in a part's rows; tokenising fewer takes a fraction of a second
+_SUFFIX = ".tokens"
+
+
+class TokenCache:
+    """The entries of one tokenizer."""
+
+    def __init__(self, tokenizer: Any, folder: Path | None = None) -> None:
+        self._tokenizer = tokenizer
+        self._folder = folder or paths.cache_dir() / "tokens"
+        self.hits = 0  # entries that were found
+        self.problem: str | None = None  # why an entry could not be written, for the user
+
+    def get(
+        self, settings: object, contents: Iterable[object], rows: int, make: Callable[[], Tokens]
+    ) -> Tokens:
+        """Return the tokens of `rows` rows of this content: the entry, or those of `make`, which
+        are stored."""
+        key = self._key(settings, contents)
+        if key is None:
+            return make()
+        tokens = self._load(key, rows)
+        if tokens is None:
+            tokens = make()
+            self._store(key, tokens)
+        return tokens
+
+    def _key(self, settings: object, rows: Iterable[object]) -> str | None:
+        """Return the key of rows of this content, tokenised with these settings; None where they
+        are not worth an entry, or the tokenizer cannot be identified."""
+        digest, size = hashlib.sha256(), 0
+        for row in rows:
+            line = msgspec.json.encode(row)
+            digest.update(line + b"\n")  # encoded JSON contains no line break
+            size += len(line)
+        own = identity(self._tokenizer) if size >= LEAST_CHARACTERS else None
+        if own is None:
+            return None
+        digest.update(own + msgspec.json.encode((VERSION, settings)))
+        return digest.hexdigest()
+
+    def _load(self, key: str, rows: int) -> Tokens | None:
+        """Return the entry of `key`; None where it is missing, damaged or not of `rows` rows."""
+        tokens = _read(self._file(key))
+        if tokens is None or len(tokens.ids) != rows:
+            return None
+        self.hits += 1
+        return tokens
+
+    def _store(self, key: str, tokens: Tokens) -> None:
+        """Write an entry; `problem` says why where that fails."""
+        try:
+            data = safetensors.numpy.save(pack(tokens))
+            sealed_cache.write(self._file(key), data, MOST_BYTES)
+        except OSError as error:
+            self.problem = (
+                f"the token cache cannot be written, so the next run tokenises again: {error}"
+            )
+
+    def _file(self, key: str) -> Path:
+        return self._folder / f"{key}{_SUFFIX}"
+
+
+def identity(tokenizer: Any) -> bytes | None:
+    """Return a digest of everything in a tokenizer that affects the tokens; None where that cannot
+    be known, because it has code of its own or is not of the tokenizers library."""
+    if has_own_code(tokenizer):
+        return None
+    kind = type(tokenizer)
+    values = msgspec.json.decode(tokenizer.backend_tokenizer.to_str())
+    values.pop("truncation", None)  # left over from the previous call
+    values.pop("padding", None)
+    template = str(tokenizer.chat_template)
+    today = time.strftime("%Y-%m-%d") if "strftime_now" in template else ""
+    return hashlib.sha256(
+        msgspec.json.encode(
+            (
+                *(transformers.__version__, tokenizers.__version__, kind.__qualname__),
+                *(template, today, str(tokenizer.eos_token), tokenizer.truncation_side),
+                values,
+            )
+        )
+    ).digest()
+
+
+def has_own_code(tokenizer: Any) -> bool:
+    """Return whether a tokenizer may run code beyond transformers and the tokenizers library."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return backend is None or type(tokenizer).__module__.split(".")[0] != "transformers"
+
+
+def _read(file: Path) -> Tokens | None:
+    """Read an entry; None where it is missing or damaged."""
+    data = sealed_cache.read(file)
+    if data is None:
+        return None
+    try:
+        return unpack(safetensors.numpy.load(data))
+    except (SafetensorError, KeyError, ValueError):
+        return None
