@@ -9,12 +9,24 @@ from tui_trainer.engine.data import known_fields
 
 
 @dataclass(frozen=True)
+class ToolCall:
+    """A function that an assistant turn calls."""
+
+    name: str  # of the function
+    arguments: str  # a JSON object, as text
+    id: str = ""  # which a tool turn repeats; empty: none
+
+
+@dataclass(frozen=True)
 class Message:
     """One turn of a conversation."""
 
     role: str  # system, user, assistant or tool
-    content: str
+    content: str  # may be empty where an assistant turn has tool calls
     learned: bool = True  # for assistant turns: whether the turn counts in the loss
+    tool_calls: tuple[ToolCall, ...] = ()  # of an assistant turn
+    name: str = ""  # for tool turns: the function that answered; empty: unknown
+    call_id: str = ""  # for tool turns: the call that is answered; empty: unknown
 
 
 @dataclass(frozen=True)
@@ -27,6 +39,7 @@ class Row:
     where: str  # its file and line: `train.jsonl line 12`
     label: str | None = None  # the class to predict, in a classification
     group: str = ""  # rows with the same one teach the same answer; empty: unknown
+    tools: str = ""  # definitions of the functions that can be called, a JSON list; empty: none
 
     def content(self, *, with_system: bool = True) -> str:
         """Return the whole text but the label, each turn after its role. Many rows may share the
