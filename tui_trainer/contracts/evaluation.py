@@ -149,8 +149,20 @@ class ScoreComparison(msgspec.Struct, frozen=True, kw_only=True):
     won: list[ChangedItem] = []  # items that only the evaluated model has right
 
 
+class EvaluationScores(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an `EvaluationReport` that lists and comparisons need, without the rows."""
+
+    name: str  # of the evaluation
+    time: float  # of its end, seconds since the epoch
+    adapter: str | None = None  # folder of the adapter; None: the base alone
+    files: list[str] = []  # data files
+    data_hash: str  # SHA-256 over the files' contents
+    rows: int  # measured
+    metrics: dict[str, float | None]  # by name; None: not finite
+
+
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
-    """`evaluations/NAME.json` of a run, and the output of `evaluate --json`."""
+    """`evaluations/NAME.json` of a run or an adapter, and the output of `evaluate --json`."""
 
     schema: int = SCHEMA  # version of the format
     name: str  # of the evaluation

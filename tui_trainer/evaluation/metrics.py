@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Sequence
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.job import Task
 from tui_trainer.text import formats
 
@@ -27,6 +28,31 @@ def value_text(name: str, number: float | None) -> str:
 def change_text(name: str, change: float) -> str:
     """Return a change of a metric, with its sign."""
     return ("-" if change < 0 else "+") + value_text(name, abs(change))
+
+
+def is_lower_better(name: str) -> bool:
+    """Whether a lower value of this metric is the better one; `name` may have an evaluation's name
+    before it, as in `test.loss`."""
+    return name.rpartition(".")[2] in LOWER_IS_BETTER
+
+
+def named_values(evaluations: Sequence[EvaluationScores]) -> dict[str, float]:
+    """Return the values of all metrics by the names that conditions use: `test.f1_macro` of the
+    evaluation `test`, and `f1_macro`, `macro_f1` and `f1` of the newest evaluation that has it.
+
+    `evaluations` are in order, the newest first.
+    """
+    found: dict[str, float] = {}
+    for evaluation in evaluations:
+        for name, value in evaluation.metrics.items():
+            if value is None:
+                continue
+            short = [alias for alias, full in _SHORT.items() if full == name]
+            swapped = [f"macro_{alias}" for alias in short]
+            for each in (name, *short, *swapped):
+                found.setdefault(each, value)
+                found.setdefault(f"{evaluation.name}.{each}", value)
+    return found
 
 
 def names_of(task: Task) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import statistics
 import time
@@ -23,7 +22,7 @@ from tui_trainer.contracts.runs.metrics import finite_or_none
 from tui_trainer.evaluation import golden, metrics, text_scores
 from tui_trainer.evaluation.class_scores import ClassScores, class_scores, confusion_matrix
 from tui_trainer.evaluation.journal import Journal
-from tui_trainer.store import atomic, paths
+from tui_trainer.store import atomic, evaluation_files, paths
 from tui_trainer.store.regular_files import read_regular
 from tui_trainer.text import formats
 
@@ -195,10 +194,7 @@ def read_all(folder: Path) -> tuple[list[EvaluationReport], list[str]]:
     """Return every report in the folder of a run's evaluations, the newest first, and the names of
     the files there that are none."""
     reports, others = [], []
-    files: list[Path] = []
-    with contextlib.suppress(OSError):
-        files = sorted(folder.glob("*.json"))
-    for file in files:
+    for file in evaluation_files.files_in(folder):
         try:
             reports.append(msgspec.json.decode(read_regular(file), type=EvaluationReport))
         except (OSError, *BAD_CONTENT):

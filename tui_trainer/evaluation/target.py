@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Quantization, Task
 from tui_trainer.contracts.runs.run import RunInfo
-from tui_trainer.store import jobs
+from tui_trainer.store import evaluation_files, jobs
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import checkpoints, run_folder
@@ -28,7 +28,7 @@ class Target:
     adapter: Path | None = None  # None: the base alone
     task: Task = "causal-lm"
     labels: list[str] = field(default_factory=list)  # classes of a classifier, by index
-    run: RunFolder | None = None  # to which results are written
+    evaluations: Path | None = None  # folder to which results are written
     max_length: int | None = None  # tokens of a row in the loss; None: as the base reads
     quantization: Quantization = "none"  # of the base
     trust_remote_code: bool = False
@@ -68,7 +68,9 @@ def find(reference: str, runs_dir: Path, *, trust_remote_code: bool = False) -> 
         return _of_run(RunFolder(runs_dir / reference))
     store = AdapterStore()
     if any(entry.info.name == reference for entry in store.list()):
-        return _of_folder(store.usable_folder(reference), reference, trust_remote_code)
+        adapter = store.usable_folder(reference)
+        found = _of_folder(adapter, reference, trust_remote_code)
+        return replace(found, evaluations=adapter / evaluation_files.FOLDER)
     for folder in run_folder.list_runs(runs_dir):
         basics = folder.basics()
         if basics is not None and basics.name == reference:
@@ -122,7 +124,7 @@ def _trained(folder: Path, name: str, info: RunInfo, run: RunFolder | None) -> T
         folder,
         job.task,
         _labels(folder, run) if job.task == "classification" else [],
-        run,
+        None if run is None else run.evaluations_dir,
         job.data.max_length,
         job.quantization,
         job.trust_remote_code,

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
+from tui_trainer.evaluation import metrics
 from tui_trainer.repl.measures import divergence, measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.text import formats
@@ -19,6 +23,7 @@ def facts_of(item: AdapterEntry, weight: float | None) -> list[tuple[str, str]]:
         ("task", info.task),
         ("description", info.description or formats.MISSING),
         ("tags", tags_text(info)),
+        *(("evaluation", evaluation_text(scores)) for scores in item.evaluations),
         ("queries", formats.count(item.queries)),
         ("recalled", measure_text(info.before, info.after, "recalled")),
         ("kept", measure_text(info.before, info.after, "kept")),
@@ -65,6 +70,16 @@ def scores_of(info: AdapterInfo) -> dict[str, float]:
     """The metrics of the evaluation of an adapter's weights, by name."""
     known = {} if info.val_loss is None else {"val_loss": info.val_loss}
     return {**known, **info.scores}
+
+
+def evaluation_text(scores: EvaluationScores) -> str:
+    """The scores of an evaluation in one line, with its name and what was measured."""
+    values = ", ".join(
+        f"{name} {metrics.value_text(name, value)}" for name, value in scores.metrics.items()
+    )
+    files = ", ".join(Path(file).name for file in scores.files)
+    rows = formats.plural(scores.rows, "row")
+    return f"{scores.name}: {values} ({rows} of {files}, {formats.moment(scores.time)})"
 
 
 def training_source(info: AdapterInfo) -> str:

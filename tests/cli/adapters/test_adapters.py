@@ -13,7 +13,9 @@ import pytest
 from tests.repl.conftest import FakeClient, Room
 from tui_trainer.cli import main
 from tui_trainer.cli.adapters import compare, merge
+from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
+from tui_trainer.store import atomic, evaluation_files
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 
@@ -196,3 +198,36 @@ def test_the_list_is_filtered_and_sorted_as_that_of_runs(
 def test_show_says_whether_the_adapter_is_active(store: AdapterStore, capsys: Capture) -> None:
     done(capsys, "load", "one=0.5")
     assert "yes, weight 0.5" in done(capsys, "show", "one")[0]
+
+
+def evaluated(store: AdapterStore, name: str, f1: float) -> None:
+    """An adapter gets an evaluation on a file."""
+    folder = store.root / name / evaluation_files.FOLDER
+    folder.mkdir()
+    scores = EvaluationScores(
+        name="test", time=10.0, files=["data/test.jsonl"], data_hash="d", rows=2,
+        metrics={"loss": 1.5, "f1_macro": f1},
+    )  # fmt: skip
+    atomic.write_json(folder / "test.json", scores)
+
+
+def test_the_scores_of_evaluations_are_shown_and_filter_and_sort_the_list(
+    store: AdapterStore, capsys: Capture
+) -> None:
+    size = store.entry("one").size
+    evaluated(store, "one", 0.9)
+    evaluated(store, "two", 0.5)
+    assert store.entry("one").size == size, "evaluations are no part of an adapter's size"
+    shown = done(capsys, "show", "one")[0]
+    assert "test: loss 1.500, f1_macro 0.900 (2 rows of test.jsonl, " in shown
+    facts = json.loads(done(capsys, "show", "one", "--json")[0])
+    assert facts["evaluations"][0]["metrics"] == {"loss": 1.5, "f1_macro": 0.9}
+    for condition in ("f1>0.8", "macro_f1>0.8", "f1_macro>0.8", "test.f1_macro>0.8"):
+        listed = json.loads(done(capsys, "list", "--filter", condition, "--json")[0])
+        assert [item["name"] for item in listed] == ["one"], condition
+    listed = json.loads(done(capsys, "list", "--sort", "f1", "--json")[0])
+    assert [item["name"] for item in listed] == ["one", "two", "other"], "the best first"
+    listed = json.loads(done(capsys, "list", "--sort", "-f1", "--json")[0])
+    assert [item["name"] for item in listed] == ["two", "one", "other"]
+    done(capsys, "rename", "one", "first")
+    assert [scores.name for scores in store.entry("first").evaluations] == ["test"]

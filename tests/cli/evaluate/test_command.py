@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.repl.conftest import Room
 from tui_trainer.cli import main
 from tui_trainer.cli.evaluate import command
 from tui_trainer.contracts.evaluation import (
@@ -22,6 +23,7 @@ from tui_trainer.contracts.evaluation import (
 )
 from tui_trainer.evaluation import golden, metrics
 from tui_trainer.store import atomic, jobs
+from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -197,3 +199,15 @@ def test_what_cannot_be_measured_is_one_sentence(
     assert printed.err.startswith("error: ")
     assert printed.err.count("\n") == 1
     assert not printed.out
+
+
+def test_the_result_of_an_adapter_of_the_list_is_written_to_its_folder(
+    answering: list[EvaluationRequest], capsys: Capture
+) -> None:
+    folder = Room().add_adapter("mine")
+    assert main.main(["evaluate", "mine", "--data", "test.jsonl"]) == 0
+    assert "written to" in capsys.readouterr().err
+    (scores,) = AdapterStore().entry("mine").evaluations
+    assert (scores.name, scores.rows, scores.metrics["exact_match"]) == ("test", 2, 0.5)
+    assert (folder / "evaluations" / "test.json").is_file()
+    assert AdapterStore().problem("mine") is None

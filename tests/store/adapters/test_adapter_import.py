@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.store import jobs
+from tui_trainer.contracts.evaluation import EvaluationScores
+from tui_trainer.store import atomic, jobs
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -112,3 +113,15 @@ def test_what_is_no_adapter_is_refused(
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is not a folder"):
         add_from(AdapterStore(), tmp_path / "absent")
+
+
+def test_a_runs_evaluations_come_along(run: RunFolder, tmp_path: Path) -> None:
+    run.evaluations_dir.mkdir()
+    for name, adapter in (("test", run.adapter_dir), ("early", run.checkpoints_dir / "step-1")):
+        scores = EvaluationScores(
+            name=name, time=4e9, adapter=str(adapter), data_hash="d", rows=1, metrics={"loss": 1.0}
+        )
+        atomic.write_json(run.evaluations_dir / f"{name}.json", scores)
+    store = AdapterStore(tmp_path / "adapters")
+    added = add_from(store, run.path)
+    assert [scores.name for scores in store.entry(added.name).evaluations] == ["test"]

@@ -29,6 +29,7 @@ def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
         "path": str(store.folder(info.name)),
         "bytes": entry.size,
         "queries": entry.queries,
+        "evaluations": [msgspec.to_builtins(scores) for scores in entry.evaluations],
         "live": store.live(info.base_model).get(info.name),
     }
 

@@ -57,21 +57,24 @@ def list_adapters(conditions: str, order: str, trash: bool, as_json: bool) -> No
 
 def _chosen(every: Sequence[AdapterEntry], conditions: str, order: str) -> Sequence[AdapterEntry]:
     """The matching adapters in order. Raises `UserError`."""
-    from tui_trainer.watch.query.adapter_fields import ADAPTERS
-    from tui_trainer.watch.query.fields import sort_items
+    from tui_trainer.watch.query import adapter_fields
+    from tui_trainer.watch.query.fields import score_field, sort_items
     from tui_trainer.watch.query.query import parse_for
 
     name = order.removeprefix("-")
-    if name and name not in ADAPTERS.fields:
-        problem = parse_for(ADAPTERS, f"{name}=1").problem
-        raise UserError(f"--sort {order}: {problem or 'no such field'}")
-    scores = {score for entry in every for score in entry.info.scores}
-    wanted = parse_for(ADAPTERS, conditions, scores)
-    if wanted.problem is not None:
-        raise UserError(f"--filter: {wanted.problem}")
+    schema = adapter_fields.ADAPTERS
+    values = {entry.info.name: adapter_fields.own_values(entry) for entry in every}
+    scores = {score for own in values.values() for score in own}
+    field = schema.fields.get(name)
+    if name and field is None:
+        if name not in scores:
+            problem = parse_for(schema, f"{name}=1", scores).problem
+            raise UserError(f"--sort {order}: {problem or 'no such field'}")
+        field = score_field(name, lambda entry: values[entry.info.name].get(name))
     now = time.time()
-    found = [entry for entry in every if wanted.matches(entry, now, entry.info.scores)]
-    field = ADAPTERS.fields.get(name)
+    found, problem = adapter_fields.chosen(every, conditions, now)
+    if problem is not None:
+        raise UserError(f"--filter: {problem}")
     falling = field is not None and field.descending != order.startswith("-")
     return sort_items(found, field, falling, now)
 

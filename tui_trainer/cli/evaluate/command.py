@@ -132,7 +132,8 @@ def evaluate(
 
     Of a model that writes answers: loss, perplexity, exact match, token F1, BLEU, chrF and ROUGE;
     of a classifier: accuracy, precision, recall and F1. What is measured is kept: after Ctrl-C the
-    same command continues. The result of a run is written to its evaluations/NAME.json.
+    same command continues. The result of a run or an adapter of the list is written to its
+    evaluations/NAME.json.
 
     With --gate the same rows are compared with OTHER (default: the base). A lost answer of a golden
     set, or a score that is lower than chance explains, ends with exit status 1.
@@ -167,9 +168,9 @@ def evaluate(
         if len(group) > 1:
             beside = gates.side_by_side(group[1], group[0])
             group[0] = msgspec.structs.replace(group[0], against=beside)
-    if found.run is not None:
+    if found.evaluations is not None:
         for report in (*measured[:1], *checked[:1]):
-            file = reports.write(report, found.run.evaluations_dir)
+            file = reports.write(report, found.evaluations)
             output.message(f"written to {formats.escape(str(file))}")
     decision = None
     if use_gate:

@@ -70,11 +70,12 @@ def task(folder: Path) -> Task:
 
 
 def size(folder: Path) -> int:
-    """Size of the folder's files in bytes."""
+    """Size of the folder's files in bytes, without those of its evaluations."""
     total = 0
     with contextlib.suppress(OSError):
         for file in folder.iterdir():
-            total += file.stat().st_size
+            if file.is_file():
+                total += file.stat().st_size
     return total
 
 

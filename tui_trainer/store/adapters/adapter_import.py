@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.job import LoraSettings
 from tui_trainer.contracts.runs.run import ENDED_STATES, RunInfo
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import jobs, model_files, paths
+from tui_trainer.store import evaluation_files, jobs, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import checkpoint_scores, checkpoints
@@ -36,7 +36,26 @@ def add_from(
         facts = _on_base(facts, base)
     wanted = name or _name(facts.name or found.folder.name)
     info = msgspec.structs.replace(facts, name=wanted, created_at=time.time())
-    return store.add(found.folder, info, labels=found.labels, add_number=name is None)
+    added = store.add(found.folder, info, labels=found.labels, add_number=name is None)
+    _copy_evaluations(source, found.folder, added)
+    return added
+
+
+def _copy_evaluations(source: Path, folder: Path, added: Path) -> None:
+    """Copy the evaluations of the adapter that is now in `added`: those that its run has, or its
+    own. Raises `UserError`."""
+    run = RunFolder(source) if RunFolder(source).info() else checkpoints.run_of(folder)
+    measured = folder if run is None else run.path
+    try:
+        evaluation_files.copy_measured(
+            measured / evaluation_files.FOLDER, added / evaluation_files.FOLDER, folder
+        )
+    except OSError as error:
+        raise UserError(
+            f"adapter {added.name!r} is added, but its evaluations in {measured} cannot be copied: "
+            f"{reason_of(error)}",
+            1,
+        ) from None
 
 
 class AdapterSource(NamedTuple):

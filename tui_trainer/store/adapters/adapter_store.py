@@ -14,8 +14,9 @@ from typing import NamedTuple
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import atomic, paths, toml
+from tui_trainer.store import atomic, evaluation_files, paths, toml
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.active_adapters import ActiveChoice, without
 from tui_trainer.store.file_lock import locked
@@ -35,6 +36,7 @@ class AdapterEntry(NamedTuple):
     info: AdapterInfo  # content of its `adapter.json`
     size: int  # bytes
     queries: int  # questions that it has answered
+    evaluations: tuple[EvaluationScores, ...] = ()  # on files, the newest first
 
 
 class TrashedAdapter(NamedTuple):
@@ -281,7 +283,8 @@ class AdapterStore:
 
     def _entry(self, info: AdapterInfo) -> AdapterEntry:
         folder = self.root / info.name
-        return AdapterEntry(info, files.size(folder), files.queries(folder))
+        measured = evaluation_files.read_scores(folder / evaluation_files.FOLDER)
+        return AdapterEntry(info, files.size(folder), files.queries(folder), measured)
 
     def _exists(self, name: str) -> bool:
         return _is_name(name) and (self.root / name / files.INFO).is_file()

@@ -30,7 +30,7 @@ from tui_trainer.contracts.runs.run import (
     RunState,
 )
 from tui_trainer.contracts.runs.samples import SampleRecord
-from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
+from tui_trainer.store import atomic, evaluation_files, jobs, jsonl, model_files, paths
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
 from tui_trainer.store.runs import disk_reserve, process_identity
@@ -90,7 +90,7 @@ class RunFolder:
 
     @property
     def evaluations_dir(self) -> Path:
-        return self.path / "evaluations"
+        return self.path / evaluation_files.FOLDER
 
     @property
     def gradients_file(self) -> Path:

@@ -33,6 +33,7 @@ COLUMNS: tuple[RunColumn, ...] = (
 _LEAST_NAME = 20
 _GAP = 2
 _LEAST_VALUE = 8  # cells beside a label
+_MOST_LINES = 8  # of a value
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,7 @@ def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Conte
     lines = [Content.styled(clean(item.info.name), "bold")]
     for label, text in facts:
         head = Content.styled(f"{label:<{label_width}}", "$faint")
-        lines += beside(head, plain(text), max(width, label_width + _LEAST_VALUE))[:3]
+        lines += beside(head, plain(text), max(width, label_width + _LEAST_VALUE))[:_MOST_LINES]
     return stack(*lines)
 
 

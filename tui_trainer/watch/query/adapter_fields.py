@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from tui_trainer.evaluation import metrics
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.watch.query.fields import QueryField
-from tui_trainer.watch.query.query import QuerySchema
+from tui_trainer.watch.query.query import QuerySchema, parse_for
 
 _Field = QueryField[AdapterEntry]
 
@@ -29,6 +32,24 @@ FIELDS: tuple[_Field, ...] = (
     _Field("size", ("bytes",), lambda item, now: item.size, descending=True),
     _Field("age", ("created",), lambda item, now: now - item.info.created_at, unit="seconds"),
 )  # fmt: skip
+
+
+def own_values(item: AdapterEntry) -> dict[str, float]:
+    """The scores of an adapter that conditions can be about: `val_accuracy` of the training's
+    evaluation, `f1_macro` and `test.f1_macro` of its evaluations on files."""
+    return {**metrics.named_values(item.evaluations), **item.info.scores}
+
+
+def chosen(
+    every: Sequence[AdapterEntry], conditions: str, now: float
+) -> tuple[list[AdapterEntry], str | None]:
+    """The adapters that satisfy the conditions, and what is wrong with these; `now` in seconds
+    since the epoch."""
+    values = {item.info.name: own_values(item) for item in every}
+    wanted = parse_for(ADAPTERS, conditions, {name for own in values.values() for name in own})
+    if wanted.problem is not None:
+        return [], wanted.problem
+    return [item for item in every if wanted.matches(item, now, values[item.info.name])], None
 
 
 def _text(item: AdapterEntry) -> str:

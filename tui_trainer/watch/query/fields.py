@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Generic, Literal, TypeVar
 
 from tui_trainer.contracts.runs.run import ACTIVE_STATES
+from tui_trainer.evaluation import metrics
 from tui_trainer.watch.snapshots import RunSummary
 
 Unit = Literal["", "seconds", "share"]
@@ -67,6 +68,13 @@ FIELDS: tuple[QueryField[RunSummary], ...] = (
 )  # fmt: skip
 
 BY_NAME = {name: field for field in FIELDS for name in (field.name, *field.aliases)}
+
+
+def score_field(name: str, value: Callable[[Item], float | None]) -> QueryField[Item]:
+    """The field of a score that an item has from its evaluations, the best first by default."""
+    return QueryField(
+        name, number=lambda item, now: value(item), descending=not metrics.is_lower_better(name)
+    )
 
 
 def sort_runs(
