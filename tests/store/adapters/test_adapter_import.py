@@ -116,6 +116,7 @@ def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_runs_evaluations_come_along(run: RunFolder, tmp_path: Path) -> None:
+    write_adapter(run.adapter_dir)
     run.evaluations_dir.mkdir()
     for name, adapter in (("test", run.adapter_dir), ("early", run.checkpoints_dir / "step-1")):
         scores = EvaluationScores(
