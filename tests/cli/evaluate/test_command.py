@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tui_trainer.cli import main
 from tui_trainer.cli.evaluate import command
@@ -50,7 +52,8 @@ def run(tmp_path: Path) -> RunFolder:
     (tmp_path / "job.toml").write_text('name = "small"\n[data]\ntrain = "train.jsonl"\n')
     folder = run_folder.create_run(tmp_path / "runs", jobs.load_job(tmp_path / "job.toml"))
     folder.adapter_dir.mkdir()
-    (folder.adapter_dir / "adapter_config.json").write_text("{}")
+    (folder.adapter_dir / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"lora_A": np.zeros(1)}, folder.adapter_dir / "adapter_model.safetensors")
     return folder
 
 
