@@ -10,7 +10,7 @@ from typing import Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.runs.data_report import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields as known
-from tui_trainer.engine.data.data_files import read_objects
+from tui_trainer.engine.data.data_files import Unreadable, read_objects
 from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, has_content
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.text.formats import count
@@ -54,8 +54,9 @@ def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
     numbers: list[tuple[int, dict[str, float]]] = []
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: an object with named fields is needed")
+        if isinstance(values, Unreadable):
+            counts.leave_out(LeftOut(values.reason, values.detail), where)
+            continue
         fields = RowFields(values)
         try:
             row = parse(fields, where)

@@ -31,6 +31,7 @@ from tui_trainer.contracts.runs.run import (
 )
 from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
+from tui_trainer.store.data_sources import hub_dataset
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular
 from tui_trainer.store.runs import disk_reserve, process_identity
@@ -309,12 +310,16 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder:
 
 
 def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
-    """One SHA-256 over the contents of all files, in order, and that of each file, by path."""
+    """One SHA-256 over the contents of all files, in order, and that of each file, by path. Of a
+    data set of the hub the id is hashed; `DataReport.fingerprint` is of its rows, too."""
     each = {}
     whole = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if hub_dataset(file) is not None:
+            digest = hashlib.sha256(str(file).encode()).hexdigest()
+        else:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
         each[str(file)] = digest
         whole.update(digest.encode())
     return whole.hexdigest(), each
