@@ -33,7 +33,7 @@ from tui_trainer.contracts.runs.samples import SampleRecord
 from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.data_sources import hub_dataset
 from tui_trainer.store.model_files import ModelFiles
-from tui_trainer.store.regular_files import open_regular, read_regular
+from tui_trainer.store.regular_files import open_regular, read_regular, without_mark
 from tui_trainer.store.runs import disk_reserve, process_identity
 
 T = TypeVar("T")
@@ -359,7 +359,7 @@ def _versions() -> dict[str, str]:
 def why_unreadable(file: Path, kind: type[Any]) -> str | None:
     """Why a file cannot be read as JSON of this type, in one line; None if it can."""
     try:
-        msgspec.json.decode(read_regular(file), type=kind)
+        msgspec.json.decode(without_mark(read_regular(file)), type=kind)
     except (OSError, *BAD_CONTENT) as error:
         return reason_of(error)
     return None
@@ -367,7 +367,7 @@ def why_unreadable(file: Path, kind: type[Any]) -> str | None:
 
 def _read(file: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(read_regular(file), type=kind)
+        return msgspec.json.decode(without_mark(read_regular(file)), type=kind)
     except (OSError, *BAD_CONTENT):
         return None
 
@@ -385,7 +385,7 @@ def _read_info(file: Path, kind: type[T]) -> T | None:
 @lru_cache(maxsize=256)
 def _info_content(file: Path, version: tuple[int, ...]) -> bytes:
     """The content of a `run.json`; `version` changes when the file is replaced."""
-    return read_regular(file)
+    return without_mark(read_regular(file))
 
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:
