@@ -59,8 +59,8 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     train: Annotated[
         Text | list[Text | DataSource],
         Meta(
-            description="file, folder, pattern (data/*.jsonl) or hub:owner/name:config[split], or "
-            "a list of them: .jsonl .json .csv .tsv .parquet .arrow, also .gz .zst .zip"
+            description="file, folder, pattern or hub:OWNER/NAME:CONFIG[SPLIT], or a list, also of "
+            "{path, weight}"
         ),
     ]
     validation: Annotated[

@@ -12,9 +12,11 @@ from typing import Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data.files import opening
 from tui_trainer.engine.data.files.columnar import read_columnar
+from tui_trainer.engine.data.files.hub import read_hub
 from tui_trainer.engine.data.files.json_values import read_json
 from tui_trainer.engine.data.files.tables import read_table
 from tui_trainer.engine.data.files.values import NOT_OBJECT, NOT_UTF8, Unreadable, Values
+from tui_trainer.store.data_sources import hub_dataset
 
 __all__ = ["Unreadable", "read_objects", "read_objects_tolerantly"]
 
@@ -56,6 +58,10 @@ def read_objects_tolerantly(file: Path, *, json_lines: bool = False) -> Values:
 
 
 def _read(file: Path, *, json_lines: bool = False) -> Values:
+    dataset = hub_dataset(file)
+    if dataset is not None:
+        yield from read_hub(dataset, str(file))
+        return
     try:
         with opening.opened(file, json_lines=json_lines) as found:
             if found.format == "json":
