@@ -165,6 +165,8 @@ def test_a_line_that_is_too_long_is_left_out(
     long = json.dumps({"text": "x" * 300}) + "\n"
     file = written(tmp_path, "t.jsonl", '{"text": "a"}\n' + long + '{"text": "b"}\n')
     assert objects(file) == [{"text": "a"}, Unreadable(found_values.TOO_LONG), {"text": "b"}]
+    file = written(tmp_path, "t.jsonl", long + '{"text": "b"}\n')
+    assert objects(file) == [Unreadable(found_values.TOO_LONG), {"text": "b"}]
 
 
 def test_bad_lines_of_a_table(tmp_path: Path) -> None:

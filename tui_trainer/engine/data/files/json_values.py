@@ -43,8 +43,8 @@ def read_json(stream: io.BufferedReader, file: Path) -> Values:
         yield from _read_list(_Buffer(stream, file), file)
         return
     line, number = lines.next_filled()
-    value = decode_line(line, last=lines.ended)
-    if isinstance(value, Unreadable) and line.startswith(b"{"):
+    value = lines.decode(line)
+    if isinstance(value, Unreadable) and value.reason == found.NOT_JSON and line[:1] == b"{":
         buffer = _Buffer(stream, file, line)
         first = buffer.first_object()
         if first is not None:  # an object on several lines
@@ -55,7 +55,7 @@ def read_json(stream: io.BufferedReader, file: Path) -> Values:
         yield from _examples(value, file, number, "line")
         return
     while line:
-        yield "line", number, decode_line(line, last=lines.ended)
+        yield "line", number, lines.decode(line)
         line, number = lines.next_filled()
 
 
@@ -101,7 +101,6 @@ class _Lines:
         self._stream = stream
         self._number = 0  # of lines that were read or skipped
         self._pushed = io.BytesIO()
-        self.ended = False  # whether the line returned last is the file's last
 
     def following(self) -> bytes:
         """Return the next byte that is not blank, which stays unread; empty at the end."""
@@ -120,9 +119,15 @@ class _Lines:
             self._number += 1
             line = line.lstrip(_BLANK)
             if line:
-                self.ended = not self._peek()
                 return line, self._number
         return b"", self._number
+
+    def decode(self, line: bytes) -> Any:
+        """Return the value of the line that was returned last, or `Unreadable`."""
+        value = decode_line(line)
+        if isinstance(value, Unreadable) and not self._peek():
+            return decode_line(line, last=True)
+        return value
 
     def push_back(self, data: bytes) -> None:
         """Make `data` the next bytes, after the first line was read."""
