@@ -38,12 +38,30 @@ PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
+class DataSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One source of training rows and how often its rows are used."""
+
+    path: Annotated[Text, Meta(description="file, folder, pattern or data set, as in data.train")]
+    weight: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1000,
+            description="factor on the source's rows: 2 uses each twice in an epoch, 0.5 a random "
+            "half of them, 1.5 each once and a random half twice",
+        ),
+    ] = 1.0
+
+
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[data]` section: where the examples come from."""
 
     train: Annotated[
-        Text | list[Text],
-        Meta(description="training file or list of files: .jsonl .json .csv .parquet"),
+        Text | list[Text | DataSource],
+        Meta(
+            description="file, folder, pattern or hub:OWNER/NAME:CONFIG[SPLIT], or a list, also of "
+            "{path, weight}"
+        ),
     ]
     validation: Annotated[
         Text | list[Text] | None,

@@ -13,10 +13,12 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, Quantization, TrainingSettings
 from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import NEEDS_DATASETS, NEEDS_PYARROW, hub_dataset
 from tui_trainer.text import formats
 
 # The range of learning rates at which adapters learn.
 LOW_RATE, HIGH_RATE = 1e-6, 2e-2
+_OF_PYARROW = {".parquet": "Parquet", ".arrow": "Arrow", ".zst": "Zstandard"}
 _COUNTED_BYTES = 64 << 20  # size of the largest file that is read only to count its rows
 
 
@@ -162,10 +164,14 @@ def _samples(job: Job) -> list[JobIssue]:
 def _absent(job: Job) -> list[JobIssue]:
     """Missing packages that this job needs, beyond those of every training."""
     found = []
-    table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
+    files = jobs.data_files(job)
+    table = next((f for f in files if f.suffix.lower() in _OF_PYARROW), None)
     if table is not None and not _installed("pyarrow"):
-        text = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        text = f"{table.name}: reading {_OF_PYARROW[table.suffix.lower()]} {NEEDS_PYARROW}"
         found.append(_error("data.train", text))
+    dataset = next((f for f in files if hub_dataset(f) is not None), None)
+    if dataset is not None and not _installed("datasets"):
+        found.append(_error("data.train", f"{dataset}: a data set of the hub {NEEDS_DATASETS}"))
     if job.training.optimizer == "adamw-8bit" and not _installed("bitsandbytes"):
         text = (
             'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes, or '

@@ -114,10 +114,10 @@ def test_the_split_is_disjoint_and_seeded(write_rows: Callable[..., Path], token
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("t.jsonl", "not json\n", "t.jsonl line 1 is not valid JSON"),
+        ("t.jsonl", "not json\n", "t.jsonl has no row that can be read; line 1: not valid"),
         ("t.jsonl", "\n\n", "no examples"),
-        ("t.jsonl", "[1]\n", "an object with named fields is needed"),
-        ("t.json", '{"a": 1}', "a list of objects is needed"),
+        ("t.jsonl", "[1]\n", "row 1: not an object with named fields"),
+        ("t.json", '{"a": 1}', "t.json line 1: fields not recognised (a)"),
         ("t.csv", "question,answer\nwhy?\n", "t.csv line 2: the field 'answer' is missing"),
         ("t.jsonl", '{"question": 3, "answer": "x"}\n', "the field 'question' is not text"),
         ("t.jsonl", '{"messages": [{"role": "boss", "content": "x"}]}\n', "line 1: boss"),

@@ -44,7 +44,18 @@ def notices(report: DataReport, job: Job) -> list[str]:
     for part, name in _parts(report):
         found += _about_part(part, name, job.data.max_length, labelled=bool(report.labels))
     found += [*_about_repeats(report, job), *_about_classes(report, job)]
-    return [*found, *_about_versions(report)]
+    return [*found, *_about_sources(report), *_about_versions(report)]
+
+
+def _about_sources(report: DataReport) -> list[str]:
+    found = []
+    for source in report.sources:
+        others = f" and {plural(source.more_files, 'more file')}" if source.more_files else ""
+        found.append(
+            f"{', '.join(source.files)}{others}: weight {short_number(source.weight)}, so that "
+            f"{plural(source.rows, 'row')} are {plural(source.used, 'row')} in an epoch"
+        )
+    return found
 
 
 def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:

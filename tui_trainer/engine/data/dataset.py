@@ -13,7 +13,7 @@ import numpy as np
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.runs.data_report import MOST_COLUMNS, DataReport, LabelReport, PartReport
-from tui_trainer.engine.data import class_balance, data_notices, split
+from tui_trainer.engine.data import class_balance, data_notices, source_mixing, split
 from tui_trainer.engine.data.augment import Augmenter
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
@@ -28,6 +28,7 @@ from tui_trainer.engine.data.tokens.tokenizer_pool import (
     workers_of_rank,
 )
 from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import source_weights
 
 
 @dataclass(frozen=True)
@@ -59,10 +60,11 @@ def load_dataset(
     settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
     # Read the rows of each part.
-    train, validation, replay, retain, null_space = (
+    train_files, weights = jobs.file_list(settings.train), source_weights(settings.train)
+    train = read_rows(train_files, labelled=labelled, source_weights=weights)
+    validation, replay, retain, null_space = (
         read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
         for files in (
-            settings.train,
             settings.validation,
             settings.replay,
             settings.retain,
@@ -79,6 +81,10 @@ def load_dataset(
     if augmenter is not None:
         added, augmented = augmenter(train.found, validation.found)
         train.found.extend(added)
+
+    # Use the rows of each source as often as the job says.
+    mixed, sources = source_mixing.mix(train.found, train_files, weights, seed)
+    train = replace(train, found=mixed)
 
     # Render the chat template and tokenise, unless the tokens are in the cache.
     classes = class_balance.find_classes(train.found) if labelled else []
@@ -117,6 +123,7 @@ def load_dataset(
         fingerprint=fingerprint(
             train_examples, held_out, replayed, *filter(None, (retained, unread))
         ),
+        sources=sources,
         augmented=augmented,
     )
     notices = data_notices.notices(report, job)

@@ -20,7 +20,7 @@ from tui_trainer.engine.data.row_formats import (
     system_turn,
 )
 from tui_trainer.engine.data.rows import Message
-from tui_trainer.store.jobs import DATA_SUFFIXES
+from tui_trainer.store.data_sources import is_data_file
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def read_questions(file: Path, task: Task) -> Iterator[QuestionRow]:
     Raises `UserError` for a file that cannot be read at all.
     """
     json_lines = False
-    if file.suffix.lower() not in DATA_SUFFIXES:
+    if not is_data_file(file):
         json_lines = _has_objects(file)
         if not json_lines:
             yield from _lines(file)

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.runs.data_report import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields as known
-from tui_trainer.engine.data.data_files import read_objects
+from tui_trainer.engine.data.data_files import Unreadable, read_objects
 from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, has_content
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.text.formats import count
@@ -19,16 +21,22 @@ ROLES = ("system", "user", "assistant", "tool")
 _OTHER_ROLES = {"developer": "system"}  # OpenAI's newer name
 
 
-def read_rows(files: list[Path], *, labelled: bool = False) -> ReadRows:
-    """Read the rows of the files; with `labelled` each is a text with a label.
+def read_rows(
+    files: list[Path], *, labelled: bool = False, source_weights: Sequence[float] = ()
+) -> ReadRows:
+    """Read the rows of the files; with `labelled` each is a text with a label. `source_weights`
+    has the weight of each file; without, all have 1.
 
     Rows that cannot be used for training are left out and counted. Raises `UserError`, which names
     file and line of an invalid row, or the reasons why no row remains.
     """
     counts = _Counts()
     found: list[Row] = []
-    for file in files:
-        found += _read_file(file, counts, labelled=labelled)
+    for file, weight in zip(files, source_weights or [1.0] * len(files), strict=True):
+        rows_of_file = _read_file(file, counts, labelled=labelled)
+        if weight != 1:
+            rows_of_file = [replace(row, source_weight=weight) for row in rows_of_file]
+        found += rows_of_file
     rows = ReadRows(found, counts.left_out(), counts.unused(), list(counts.columns))
     if not found:
         names = ", ".join(file.name for file in files)
@@ -54,8 +62,9 @@ def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
     numbers: list[tuple[int, dict[str, float]]] = []
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: an object with named fields is needed")
+        if isinstance(values, Unreadable):
+            counts.leave_out(LeftOut(values.reason, values.detail), where)
+            continue
         fields = RowFields(values)
         try:
             row = parse(fields, where)

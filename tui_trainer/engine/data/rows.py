@@ -39,6 +39,7 @@ class Row:
     where: str  # its file and line: `train.jsonl line 12`
     label: str | None = None  # the class to predict, in a classification
     group: str = ""  # rows with the same one teach the same answer; empty: unknown
+    source_weight: float = 1.0  # how often it is used in an epoch, by data.train
     tools: str = ""  # definitions of the functions that can be called, a JSON list; empty: none
 
     def content(self, *, with_system: bool = True) -> str:

@@ -23,6 +23,7 @@ from tui_trainer.tui.new_run import layout
 Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "texts"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
+_WEIGHTED = re.compile(r"(.*\S)\s+weight=([-+.\deE]+)")
 _SWITCH = ("off", "on")
 _FILES = (
     "data.train", "data.validation", "data.test", "data.replay", "data.retain", "data.null_space"
@@ -245,11 +246,22 @@ def _parse(field: FormField, text: str) -> Any:
         return _pairs(text)
     if field.kind == "texts":
         return msgspec.json.decode(text, type=list[str]) if text.startswith("[") else [text]
-    if field.key in _FILES and ", " in text:
-        return re.split(r",\s+", text)
+    if field.key in _FILES:
+        return _sources(text)
     if field.key == "lora.target_modules" and text != field.default:
         return _layers(text)
     return text
+
+
+def _sources(text: str) -> str | list[Any]:
+    """One file, or several; ` weight=2` after one makes it a source with that weight."""
+    found: list[Any] = []
+    for item in re.split(r",\s+", text):
+        weighted = _WEIGHTED.fullmatch(item)
+        found.append(
+            {"path": weighted[1], "weight": _finite(float(weighted[2]))} if weighted else item
+        )
+    return text if found == [text] else found
 
 
 def _layers(text: str) -> str | list[str]:
@@ -283,9 +295,15 @@ def _text(value: Any, kind: Kind = "text") -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={_text(number)}" for name, number in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(_source_text(item) if isinstance(item, dict) else item for item in value)
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _source_text(source: dict[str, Any]) -> str:
+    """A source with a weight as `_sources` reads it."""
+    weight = source.get("weight", 1.0)
+    return f"{source['path']} weight={_text(weight)}" if weight != 1 else str(source["path"])
 
 
 def _is_no_line(text: str) -> bool:
