@@ -56,6 +56,7 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0  # of the examples, after cutting
     learned: int = 0  # tokens that count in the loss
     longest: int = 0  # tokens of the longest example
+    shapes: dict[str, int] = {}  # rows by recognised shape
     left_out: list[LeftOutRows] = msgspec.field(default_factory=list)  # by reason
     unused: list[UnusedField] = msgspec.field(default_factory=list)  # known fields, not used here
     columns: list[str] = msgspec.field(default_factory=list)  # unknown fields that are not empty

@@ -52,6 +52,7 @@ def make_examples(rows: Sequence[Row], tokens: Tokens, classes: Mapping[str, int
             row.weight,
             classes[row.label or ""] if classes else None,
             group=row.group,
+            where=row.where,
         )
         for row, ids, learned in zip(rows, tokens.ids, tokens.learned, strict=True)
         if ids
