@@ -39,6 +39,7 @@ class EvaluationRequest(LoadRequest, frozen=True, kw_only=True, tag="file"):
     labels: list[str] = []  # classes of a classifier, by index
     files: list[str]  # data files
     golden: bool = False  # whether the files are golden sets
+    trained_on: list[str] = []  # training files of the model, in which its rows must not be
     limit: int | None = None  # rows measured, from the start; None: all
     max_new_tokens: int = 256  # of an answer
     losses: bool = True  # whether to measure losses
@@ -191,7 +192,7 @@ class ScoreComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str  # the other run, adapter or model
     metrics: dict[str, float | None]  # of the other model, by name
-    tests: list[Paired] = []  # of the metrics that have a value for each item
+    tests: list[Paired] = []  # of the metrics that can be compared item by item
     lost: list[ChangedItem] = []  # items that only the other model has right
     won: list[ChangedItem] = []  # items that only the evaluated model has right
 

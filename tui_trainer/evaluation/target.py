@@ -32,6 +32,7 @@ class Target:
     max_length: int | None = None  # tokens of a row in the loss; None: as the base reads
     quantization: Quantization = "none"  # of the base
     trust_remote_code: bool = False
+    trained_on: list[str] = field(default_factory=list)  # training files of its run
 
     def evaluations_dir(self) -> Path | None:
         """Where results are written: into the run, else beside the adapter; None for a model."""
@@ -137,6 +138,7 @@ def _trained(source: AdapterSource, name: str, info: RunInfo, run: RunFolder | N
         job.data.max_length,
         job.quantization,
         job.trust_remote_code,
+        [str(file) for file in jobs.file_list(job.data.train)],
     )
 
 

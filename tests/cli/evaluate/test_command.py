@@ -188,6 +188,11 @@ def test_a_classifier_gets_its_scores_by_class(
         (["builtin", "--data", "test.jsonl", "--gate"], "has no adapter, so it is its own base"),
         (["builtin", "--golden", "bad-golden.jsonl"], "line 1: the question is empty"),
         (["builtin", "--data", "test.jsonl", "--name", "../x"], "cannot be a folder's name"),
+        (["builtin", "--task-files", "."], "--task-files has no effect without --tasks"),
+        (
+            ["builtin", "--tasks", "arc_easy", "--data", "test.jsonl", "--max-new-tokens", "3"],
+            "--data and --max-new-tokens cannot be used together with --tasks",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(

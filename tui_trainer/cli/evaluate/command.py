@@ -317,6 +317,7 @@ def _evaluate(
         labels=model.labels,
         files=[str(file) for file in files],
         golden=golden_set,
+        trained_on=[] if golden_set else model.trained_on,
         limit=chosen.limit,
         max_length=chosen.max_length or model.max_length,
         max_new_tokens=chosen.max_new_tokens,

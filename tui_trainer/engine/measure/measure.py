@@ -29,6 +29,7 @@ from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.engine.data.tokens import encoding
+from tui_trainer.engine.measure import training_rows
 from tui_trainer.engine.measure.load import LoadedModel, load_classifier, load_writer
 from tui_trainer.evaluation import golden, journal
 from tui_trainer.evaluation.journal import Journal
@@ -64,6 +65,9 @@ def measure(request: EvaluationRequest, report: Report) -> None:
         )
     with atomic.appending(file) as lines:
         if not done.begun:
+            notices += training_rows.shared(
+                rows, request.trained_on, labelled=request.task == "classification"
+            )
             lines.append_all([JournalStart(rows=len(rows), notices=notices), *_items(rows)])
             for row, item in enumerate(_items(rows)):
                 done.items[row] = item

@@ -31,6 +31,7 @@ _BATCH = 8  # requests of one forward pass
 _NEAR = 4  # names that are proposed for an unknown one
 _NOT_METRICS = ("alias", "name", "sample_len", "sample_count")
 _QUESTIONS = ("question", "query", "text", "sentence", "prompt")  # fields of an item, in order
+_LONGEST_REASON = 200  # characters of an error of lm-eval
 _LONGEST_QUESTION = 2_000  # characters of a prompt that is kept, from its end
 
 
@@ -100,13 +101,13 @@ def _check_names(wanted: Sequence[str], known: Sequence[str]) -> None:
 
 def _failure(name: str, error: Exception) -> str:
     """Return why a task could not be measured, as a sentence."""
+    first = formats.one_line(str(error), _LONGEST_REASON)
     kind = type(error).__name__
-    text = f"task {name} cannot be measured: {error_text(error)}"
-    if kind == "OfflineModeIsEnabled" or "offline" in str(error).lower():
-        return f"{text}; its data is not on this machine, and HF_HUB_OFFLINE forbids loading it"
+    if kind == "OfflineModeIsEnabled" or "offline" in first.lower():
+        return f"task {name}: its data is not on this machine, and HF_HUB_OFFLINE is set: {first}"
     if isinstance(error, ConnectionError) or kind == "LocalEntryNotFoundError":
-        return f"{text}; its data is not on this machine and could not be loaded from the network"
-    return text
+        return f"task {name}: its data is not on this machine and cannot be loaded: {first}"
+    return f"task {name} cannot be measured: {error_text(error)}"
 
 
 def _lm_of(model: Any, tokenizer: Any, request: TasksRequest, report: Report) -> Any:
