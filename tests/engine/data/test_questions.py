@@ -104,6 +104,9 @@ def test_other_files_have_a_text_or_an_object_in_each_line(tmp_path: Path) -> No
     assert plain[1].error == "line 2: empty"
     objects = written(tmp_path, "stdin", "", {"question": "Q"})
     assert [each.text() for each in read_questions(objects, "causal-lm")] == ["Q"]
+    for content in ('\ufeff{"question": "Q"}\n', '[{"question": "Q"}]'):
+        objects.write_text(content, encoding="utf-8")
+        assert [each.text() for each in read_questions(objects, "causal-lm")] == ["Q"]
 
 
 def test_a_file_that_cannot_be_read_at_all_is_an_error(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from tui_trainer.engine.data.row_formats import (
 )
 from tui_trainer.engine.data.rows import Message
 from tui_trainer.store.data_sources import is_data_file
+from tui_trainer.store.regular_files import without_mark
 
 
 @dataclass(frozen=True)
@@ -116,10 +117,12 @@ def _asked_turns(value: Any, where: str) -> tuple[Message, ...]:
 
 
 def _has_objects(file: Path) -> bool:
-    """Return whether the first line with content is an object. Raises `UserError`."""
+    """Return whether the first line with content is an object, or starts a list of objects. Raises
+    `UserError`."""
     try:
         with file.open("rb") as stream:
-            return next((line for line in stream if line.strip()), b"").lstrip().startswith(b"{")
+            first = without_mark(next((line for line in stream if line.strip()), b""))
+            return first.lstrip().startswith((b"{", b"[{"))
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 

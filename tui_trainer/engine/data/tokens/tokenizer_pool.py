@@ -26,7 +26,7 @@ import transformers
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data.rows import Row
-from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack, unpack
+from tui_trainer.engine.data.tokens.token_arrays import SharedIntegers, Tokens, pack, unpack
 from tui_trainer.engine.data.tokens.token_cache import has_own_code
 from tui_trainer.engine.distributed.dist_env import process_rank
 
@@ -88,8 +88,9 @@ class TokenizerPool:
         ids: list[list[int]] = []
         learned: list[list[int]] = []
         longer = 0
+        shared = SharedIntegers()
         for part in parts:
-            ids += part.ids
+            ids += shared.share(part.ids)
             learned += part.learned
             longer += part.longer
             self._on_progress(len(ids), len(rows))
