@@ -32,6 +32,7 @@ Task = Literal["causal-lm", "classification"]
 Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
+Learn = Literal["answers", "all", "last"]
 Augment = Literal["none", "synonym", "paraphrase", "back-translation"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
@@ -120,6 +121,10 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_length: Annotated[
         int, Meta(ge=8, description="most tokens per example; longer rows are cut at the end")
     ] = 512
+    learn: Annotated[
+        Learn,
+        Meta(description="learned of conversations: all answers, the whole text, the last answer"),
+    ] = "answers"
     cache: Annotated[
         bool, Meta(description="keep the tokenized data in the cache folder for the next run")
     ] = True

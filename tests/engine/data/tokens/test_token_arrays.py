@@ -13,7 +13,7 @@ def objects(rows: list[list[int]]) -> int:
 
 
 def test_arrays_give_the_same_tokens() -> None:
-    tokens = Tokens(IDS, LEARNED, 1)
+    tokens = Tokens(IDS, LEARNED, [0, 2, 3], 5, 1, [(1, "why")], [4])
     assert unpack(pack(tokens)) == tokens
 
 
@@ -21,4 +21,4 @@ def test_equal_token_ids_are_one_object() -> None:
     apart = [[int(str(token)) for token in row] for row in IDS]  # as a tokenizer returns them
     shared = SharedIntegers().share(apart)
     assert shared == IDS and objects(shared) == 3 < objects(apart)
-    assert objects(unpack(pack(Tokens(apart, LEARNED, 1))).ids) == 3
+    assert objects(unpack(pack(Tokens(apart, LEARNED, [0, 1, 2], 3))).ids) == 3
