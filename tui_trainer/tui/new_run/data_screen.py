@@ -132,7 +132,7 @@ class DataScreen(FullDialog):
             head = Content.assemble(head, "\n\n", plain(self._problem, "$error"))
             self.query_one("#data-keys", Static).update(" esc close")
         elif self._state:
-            head = Content.assemble(head, "   ", plain(self._state, "$faint"))
+            head = Content.assemble(head, "\n", plain(self._state, "$faint"))
         self.query_one("#data-head", WrappedText).update(head)
 
     def _draw_row(self, found: DataInspection) -> None:
