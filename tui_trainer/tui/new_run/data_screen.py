@@ -15,7 +15,7 @@ from tui_trainer.contracts.errors import error_text
 from tui_trainer.contracts.job import Job
 from tui_trainer.launch.inspect_data import Inspection, InspectionCancelledError
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.dialogs.dialog import STYLES, FullDialog, StylePaths
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.wrapped_text import WrappedText
@@ -31,7 +31,7 @@ _MARKS = {"braille": ("⟦", "⟧"), "ascii": ("[[", "]]")}
 class DataScreen(FullDialog):
     """Reads the data in another process; leaving the screen cancels that."""
 
-    CSS_PATH = "data_screen.tcss"
+    CSS_PATH: ClassVar[StylePaths] = [STYLES, "data_screen.tcss"]
     BINDINGS: ClassVar = [
         Binding("n,right", "row(1)", "next row", tooltip="show the next row", show=False),
         Binding("p,left", "row(-1)", "previous row", tooltip="show the row before", show=False),
