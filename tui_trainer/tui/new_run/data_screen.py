@@ -67,6 +67,9 @@ class DataScreen(FullDialog):
         chart.can_focus = False
         chart.display = False
         chart.use(self.session.palette, self.session.marks)
+        self.call_after_refresh(self._begin)  # before, a message of the thread would not be drawn
+
+    def _begin(self) -> None:
         self._draw()
         in_background("inspect data", self._work)
 
