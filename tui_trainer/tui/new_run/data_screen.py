@@ -15,7 +15,7 @@ from tui_trainer.contracts.errors import error_text
 from tui_trainer.contracts.job import Job
 from tui_trainer.launch.inspect_data import Inspection, InspectionCancelledError
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.dialogs.dialog import STYLES, FullDialog, StylePaths
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.common.wrapped_text import WrappedText
@@ -31,7 +31,7 @@ _MARKS = {"braille": ("⟦", "⟧"), "ascii": ("[[", "]]")}
 class DataScreen(FullDialog):
     """Reads the data in another process; leaving the screen cancels that."""
 
-    CSS_PATH = "data_screen.tcss"
+    CSS_PATH: ClassVar[StylePaths] = [STYLES, "data_screen.tcss"]
     BINDINGS: ClassVar = [
         Binding("n,right", "row(1)", "next row", tooltip="show the next row", show=False),
         Binding("p,left", "row(-1)", "previous row", tooltip="show the row before", show=False),
@@ -67,6 +67,9 @@ class DataScreen(FullDialog):
         chart.can_focus = False
         chart.display = False
         chart.use(self.session.palette, self.session.marks)
+        self.call_after_refresh(self._begin)  # before, a message of the thread would not be drawn
+
+    def _begin(self) -> None:
         self._draw()
         in_background("inspect data", self._work)
 
@@ -132,7 +135,7 @@ class DataScreen(FullDialog):
             head = Content.assemble(head, "\n\n", plain(self._problem, "$error"))
             self.query_one("#data-keys", Static).update(" esc close")
         elif self._state:
-            head = Content.assemble(head, "   ", plain(self._state, "$faint"))
+            head = Content.assemble(head, "\n", plain(self._state, "$faint"))
         self.query_one("#data-head", WrappedText).update(head)
 
     def _draw_row(self, found: DataInspection) -> None:
