@@ -165,7 +165,7 @@ def test_classes_are_listed_with_counts(
     report = msgspec.structs.replace(FOUND.report, labels=labels)
     row = msgspec.structs.replace(ROW, label="c\x1b1", learned=0)
     found = msgspec.structs.replace(FOUND, report=report, task="classification", rows=[row])
-    monkeypatch.setattr(data.Inspection, "run", lambda *_: found)
+    monkeypatch.setattr("tui_trainer.cli.data.Inspection.run", lambda *_: found)
     main.main(["data", "t.jsonl"])
     out = capsys.readouterr().out
     assert "c0     30        0" in out and "and 5 smaller classes" in out
@@ -201,6 +201,6 @@ def test_ctrl_c_ends_with_130(
     def interrupted(*_: Any) -> DataInspection:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(data.Inspection, "run", interrupted)
+    monkeypatch.setattr("tui_trainer.cli.data.Inspection.run", interrupted)
     assert main.main(["data", "t.jsonl"]) == 130
     assert capsys.readouterr().err.strip() == "interrupted"

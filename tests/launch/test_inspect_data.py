@@ -13,8 +13,8 @@ from tui_trainer.contracts.data_inspection import DataInspection, InspectionRequ
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.runs.data_report import DataReport, PartReport
-from tui_trainer.launch import inspect_data
 from tui_trainer.launch.inspect_data import Inspection, InspectionCancelledError
+from tui_trainer.store import child_process
 
 FOUND = DataInspection(
     model="builtin",
@@ -76,7 +76,7 @@ def test_a_cancelled_look_starts_no_process(
     def never(*_: Any, **__: Any) -> subprocess.Popen[bytes]:
         raise AssertionError
 
-    monkeypatch.setattr(inspect_data.child_process, "start", never)
+    monkeypatch.setattr(child_process, "start", never)
     inspection = Inspection(request())
     inspection.cancel()
     with pytest.raises(InspectionCancelledError):
@@ -90,7 +90,7 @@ def request() -> InspectionRequest:
 def play(monkeypatch: pytest.MonkeyPatch, code: str) -> None:
     """Let another program be the process that reads the data."""
     monkeypatch.setattr(
-        inspect_data.child_process,
+        child_process,
         "module_command",
         lambda *_: [sys.executable, "-c", f"import sys; sys.stdin.read()\n{code}"],
     )
