@@ -39,6 +39,7 @@ class EvaluationRequest(LoadRequest, frozen=True, kw_only=True, tag="file"):
     labels: list[str] = []  # classes of a classifier, by index
     files: list[str]  # data files
     golden: bool = False  # whether the files are golden sets
+    columns: dict[str, str] = {}  # the files' names of fields, by the known name
     trained_on: list[str] = []  # training files of the model, in which its rows must not be
     limit: int | None = None  # rows measured, from the start; None: all
     max_new_tokens: int = 256  # of an answer

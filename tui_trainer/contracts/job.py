@@ -76,6 +76,14 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Text | list[Text] | None,
         Meta(description="file that the saved adapter is measured on once, at the end of the run"),
     ] = None
+    columns: Annotated[
+        dict[str, Text],
+        Meta(description="the files' names of fields, by the known name: text = sentence"),
+    ] = {}
+    allow_dropped: Annotated[
+        float,
+        Meta(ge=0, le=1, description="largest share of rows (0..1) that may be left out"),
+    ] = 0.05
     replay: Annotated[
         Text | list[Text] | None,
         Meta(description="file of earlier answers, mixed into every step to prevent forgetting"),

@@ -33,6 +33,7 @@ class Target:
     quantization: Quantization = "none"  # of the base
     trust_remote_code: bool = False
     trained_on: list[str] = field(default_factory=list)  # training files of its run
+    columns: dict[str, str] = field(default_factory=dict)  # `data.columns` of its run
 
     def evaluations_dir(self) -> Path | None:
         """Where results are written: into the run, else beside the adapter; None for a model."""
@@ -139,6 +140,7 @@ def _trained(source: AdapterSource, name: str, info: RunInfo, run: RunFolder | N
         job.quantization,
         job.trust_remote_code,
         [str(file) for file in jobs.file_list(job.data.train)],
+        job.data.columns,
     )
 
 

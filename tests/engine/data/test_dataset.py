@@ -119,11 +119,15 @@ def test_the_split_is_disjoint_and_seeded(write_rows: Callable[..., Path], token
         ("t.jsonl", "not json\n", "t.jsonl has no row that can be read; line 1: not valid"),
         ("t.jsonl", "\n\n", "no examples"),
         ("t.jsonl", "[1]\n", "row 1: not an object with named fields"),
-        ("t.json", '{"a": 1}', "t.json line 1: fields not recognised (a)"),
-        ("t.csv", "question,answer\nwhy?\n", "t.csv line 2: the field 'answer' is missing"),
-        ("t.jsonl", '{"question": 3, "answer": "x"}\n', "the field 'question' is not text"),
+        ("t.json", '{"a": 1}', "t.json: fields not recognised (a)"),
+        ("t.csv", "question,answer\nwhy?\n", "no answer field beside 'question' (t.csv line 2)"),
+        ("t.jsonl", '{"question": {"a": 1}, "answer": "x"}\n', "'question' is not text"),
         ("t.jsonl", '{"messages": [{"role": "boss", "content": "x"}]}\n', "line 1: boss"),
-        ("t.jsonl", '{"messages": [{"content": "x"}]}\n', "each turn needs a role"),
+        (
+            "t.jsonl",
+            '{"messages": [{"content": "x"}]}\n',
+            "not a list of turns with role and content",
+        ),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, sentence: str) -> None:

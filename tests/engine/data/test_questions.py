@@ -62,14 +62,14 @@ def test_a_row_of_training_is_asked_without_its_answer(
 def test_a_bad_row_has_an_error_and_takes_no_other_with_it(tmp_path: Path) -> None:
     file = written(
         tmp_path, "rows.jsonl", {"text": "a"}, {"text": " "}, "not json", {"label": 1}, "[1]", "",
-        {"text": 3}, {"text": "b"},
+        {"text": {"a": 1}}, {"text": "b"},
     )  # fmt: skip
     found = list(read_questions(file, "classification"))
     assert [each.row for each in found] == [1, 2, 3, 4, 5, 7, 8]
     assert [each.text() for each in found if each.error is None] == ["a", "b"]
     errors = [each.error or "" for each in found if each.error is not None]
     assert [error.partition(" ")[2][0] for error in errors] == ["2", "3", "4", "5", "7"]
-    assert "'text'; found: label" in errors[2]
+    assert "the field 'text' (found: label)" in errors[2]
 
 
 def test_a_conversation_that_cannot_be_asked_has_an_error(tmp_path: Path) -> None:
@@ -77,7 +77,7 @@ def test_a_conversation_that_cannot_be_asked_has_an_error(tmp_path: Path) -> Non
         {"messages": [{"role": "assistant", "content": "a"}]},
         {"messages": "text"},
         {"messages": [{"role": "user", "content": ""}]},
-        {"question": "Q", "tools": [{"name": "search"}]},
+        {"question": "Q", "tools": [{"label": "search"}]},
         {"title": "unknown"},
     ]
     found = list(read_questions(written(tmp_path, "rows.jsonl", *rows), "causal-lm"))

@@ -317,6 +317,7 @@ def _evaluate(
         labels=model.labels,
         files=[str(file) for file in files],
         golden=golden_set,
+        columns={} if golden_set else model.columns,
         trained_on=[] if golden_set else model.trained_on,
         limit=chosen.limit,
         max_length=chosen.max_length or model.max_length,

@@ -93,13 +93,20 @@ def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> l
             f"{plural(limit, 'token')}: cut"
         )
     if part.unanswered:
-        why = (
-            "label not in any training row"
-            if labelled
-            else f"no answer within {plural(limit, 'token')}"
-        )
+        why = _unanswered(limit, labelled=labelled)
         found.append(f"{plural(part.unanswered, f'{name} row')} left out: {why}")
     return found
+
+
+def unanswered_reason(job: Job) -> str:
+    """Why rows have nothing to learn although they can be read."""
+    return _unanswered(job.data.max_length, labelled=job.task == "classification")
+
+
+def _unanswered(limit: int, *, labelled: bool) -> str:
+    if labelled:
+        return "label not in any training row"
+    return f"no answer within {plural(limit, 'token')}"
 
 
 def _about_repeats(report: DataReport, job: Job) -> list[str]:

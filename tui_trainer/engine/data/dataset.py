@@ -72,14 +72,23 @@ def load_dataset(
     labelled = job.task == "classification"
     # Read the rows of each part.
     train_files, weights = jobs.file_list(settings.train), source_weights(settings.train)
-    train = read_rows(train_files, labelled=labelled, source_weights=weights)
+    columns = settings.columns
+    train = read_rows(
+        train_files,
+        labelled=labelled,
+        source_weights=weights,
+        columns=columns,
+        columns_needed=True,
+    )
     validation, replay, retain, null_space = (
-        read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (
-            settings.validation,
-            settings.replay,
-            settings.retain,
-            settings.null_space,
+        read_rows(jobs.file_list(files), labelled=labelled, columns=named)
+        if files
+        else ReadRows([])
+        for files, named in (
+            (settings.validation, columns),
+            (settings.replay, None),
+            (settings.retain, None),
+            (settings.null_space, None),
         )
     )
 
@@ -211,6 +220,7 @@ def _part_report(rows: ReadRows, examples: list[Example], tokens: Tokens | None)
         empty=rows.empty,
         left_out=[*rows.left_out, *refused],
         unused=unused,
+        shapes=rows.shapes,
         columns=rows.columns[:MOST_COLUMNS],
         more_columns=max(0, len(rows.columns) - MOST_COLUMNS),
         cut=0 if tokens is None else tokens.longer,

@@ -70,7 +70,10 @@ def measure(request: EvaluationRequest, report: Report) -> None:
     with atomic.appending(file) as lines:
         if not done.begun:
             notices += training_rows.shared(
-                rows, request.trained_on, labelled=request.task == "classification"
+                rows,
+                request.trained_on,
+                labelled=request.task == "classification",
+                columns=request.columns,
             )
             lines.append_all([JournalStart(rows=len(rows), notices=notices), *_items(rows)])
             for row, item in enumerate(_items(rows)):
@@ -98,7 +101,8 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], list[str]]:
         found = [row for file in files for row in _golden_rows(file)]
         notices: list[str] = []
     else:
-        read = read_rows(files, labelled=request.task == "classification")
+        labelled = request.task == "classification"
+        read = read_rows(files, labelled=labelled, columns=request.columns)
         found, notices = read.found, _left_out(read)
     if request.limit is not None and request.limit < len(found):
         notices.append(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError, reason_of
@@ -14,13 +14,21 @@ from tui_trainer.text import formats
 _NAMED = 5  # rows
 
 
-def shared(rows: Sequence[Row], files: Sequence[str], *, labelled: bool) -> list[str]:
+def shared(
+    rows: Sequence[Row],
+    files: Sequence[str],
+    *,
+    labelled: bool,
+    columns: Mapping[str, str] | None = None,
+) -> list[str]:
     """Return sentences for the report: which of the rows are in the training files, apart from
     white space, and how many others are near duplicates of a row there."""
     if not files:
         return []
     try:
-        trained = read_rows([Path(file) for file in files], labelled=labelled).found
+        trained = read_rows(
+            [Path(file) for file in files], labelled=labelled, columns=columns
+        ).found
     except (UserError, OSError) as error:
         reason = str(error) if isinstance(error, UserError) else reason_of(error)
         return [f"not compared with the rows of the training data: {reason}"]

@@ -25,9 +25,9 @@ from tui_trainer.contracts.data_inspection import (
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import data_notices, known_fields
-from tui_trainer.engine.data.data_files import read_objects
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
 from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.files.data_files import read_objects
 from tui_trainer.engine.preflight.length_bins import length_bins
 from tui_trainer.engine.preflight.text_pieces import text_pieces
 from tui_trainer.models import base_model

@@ -20,7 +20,7 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.store import job_checks, jobs, paths
 from tui_trainer.tui.new_run import layout
 
-Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "texts"]
+Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "names", "texts"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
 _WEIGHTED = re.compile(r"(.*\S)\s+weight=([-+.\deE]+)")
@@ -201,6 +201,10 @@ def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ..
         return "float", f"needs a number{_bounds(bare)}", ()
     if isinstance(bare, inspect.ListType):
         return "texts", 'needs a text, or a list such as ["What is rain?", "Who are you?"]', ()
+    if isinstance(bare, inspect.DictType) and isinstance(
+        _bare(bare.value_type)[0], inspect.StrType
+    ):
+        return "names", "needs name=field pairs, such as text=sentence, label=intent", ()
     if isinstance(bare, inspect.DictType):
         return "pairs", "needs name=number pairs, such as q_proj=8, v_proj=4", ()
     return "text", "needs a value", ()
@@ -244,6 +248,8 @@ def _parse(field: FormField, text: str) -> Any:
         return text == _SWITCH[1]
     if field.kind == "pairs":
         return _pairs(text)
+    if field.kind == "names":
+        return _names(text)
     if field.kind == "texts":
         return msgspec.json.decode(text, type=list[str]) if text.startswith("[") else [text]
     if field.key in _FILES:
@@ -277,6 +283,14 @@ def _pairs(text: str) -> dict[str, int | float]:
         raise ValueError(text)
     found = re.findall(_PAIR, text)
     return {name: int(n) if n.isdecimal() else _finite(float(n)) for name, n in found}
+
+
+def _names(text: str) -> dict[str, str]:
+    """`name=field` pairs; a field's name may have spaces, but no comma."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and own.strip() for name, _, own in pairs):
+        raise ValueError(text)
+    return {name.strip(): own.strip() for name, _, own in pairs}
 
 
 def _finite(value: float) -> float:

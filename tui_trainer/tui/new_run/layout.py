@@ -82,6 +82,8 @@ MORE: tuple[Section, ...] = (
         "training rows",
         (
             "data.learn",
+            "data.columns",
+            "data.allow_dropped",
             "data.duplicates",
             "data.replay",
             "data.replay_per_step",

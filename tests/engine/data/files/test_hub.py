@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data.data_files import read_objects
+from tui_trainer.engine.data.files.data_files import read_objects
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.store import job_checks, jobs
 

@@ -9,7 +9,6 @@ import io
 import json
 import re
 from collections.abc import Callable
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,7 @@ from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.engine.data.files import values as found
 from tui_trainer.engine.data.files.opening import BOM, not_utf8
 from tui_trainer.engine.data.files.values import LONGEST, Unreadable, Values
-from tui_trainer.engine.data.known_fields import PAIRS
+from tui_trainer.engine.data.known_fields import ANSWERS, CONVERSATIONS, QUESTIONS
 from tui_trainer.text.formats import size
 
 _SLICE = 1 << 20  # bytes
@@ -27,7 +26,7 @@ _LARGEST_OBJECT = 512 << 20  # bytes of one object that has a list of all exampl
 _BLANK = b" \t\r\n"
 _SPACE = re.compile(r"[ \t\r\n]*")
 _NON_FINITE = (b"NaN", b"Infinity")
-_ROW_FIELDS = frozenset({"text", "messages", "conversations", *chain.from_iterable(PAIRS)})
+_ROW_FIELDS = frozenset({"text", *CONVERSATIONS, *QUESTIONS, *ANSWERS})
 _OF_TURNS = ("role", "from", "function", "type")  # an object with one is part of a row
 _CUT = ("Unterminated string", "Invalid \\")  # errors of a value that the buffer cuts
 _decode_next = json.JSONDecoder().raw_decode

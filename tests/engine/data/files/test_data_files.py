@@ -15,12 +15,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data.data_files import (
+from tui_trainer.engine.data.files import values as found_values
+from tui_trainer.engine.data.files.data_files import (
     Unreadable,
     read_objects,
     read_objects_tolerantly,
 )
-from tui_trainer.engine.data.files import values as found_values
 from tui_trainer.engine.data.row_formats import read_rows
 
 ROWS: list[dict[str, Any]] = [{"question": f"q{i} ü", "answer": f"a{i}"} for i in range(5)]
