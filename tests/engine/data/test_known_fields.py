@@ -93,6 +93,7 @@ CASES: list[tuple[dict[str, Any], str]] = [
     ({"prompt": "q", "rejected": "b"}, known_fields.EMPTY),
     ({**GOOD, "images": ["a.png"]}, known_fields.MEDIA),
     (talk(audio={"id": "a1"}), known_fields.MEDIA),
+    ({"text": "a text", "images": ["a.png"]}, known_fields.MEDIA),
     ({"messages": [{"role": "boss", "content": "q"}, TALK[1]]}, known_fields.ROLE),
     ({"messages": TALK[:1]}, known_fields.NO_ANSWER),
     (talk(content=[{"type": "image_url", "image_url": {"url": "x"}}]), known_fields.PARTS),
@@ -124,7 +125,7 @@ KEPT: list[dict[str, Any]] = [
     {"messages": TALK, "chosen": TALK, "rejected": TALK},
     talk(tool_calls=None, function_call={"name": None}, weight=1),
     {"text": "a text", "label": 0},
-    {"text": "a text", "chosen": "x", "images": ["a.png"]},
+    {"text": "a text", "chosen": "x"},
     {"messages": [{"role": "tool", "content": "3"}, *TALK]},
     {"instruction": "q", "input": "[]", "output": "null"},
 ]
@@ -385,6 +386,30 @@ def test_data_json_the_log_and_resume(
     refusal = folder.events()[-1].message
     assert "the data files are unchanged since the run started" in refusal
     assert "it had 13 training" in refusal
+
+
+def test_too_many_rows_left_out_are_refused_unless_the_job_allows_it(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
+) -> None:
+    """The share that the message proposes is enough, and a resume is not asked again."""
+    good = [{"prompt": f"what is {i}?", "completion": f"the cat {i}"} for i in range(71)]
+    rows = [*good, *({"prompt": f"and {i}?"} for i in range(29))]
+    length = {"training": {"max_steps": 2, "eval_every": 0, "checkpoint_every": 1}}
+    refused = make_run(rows, **length, data={"val_split": None, "validation": None})
+    assert run_engine(refused) == 2
+    (refusal,) = [event.message for event in refused.events() if event.kind == "error"]
+    assert refusal == (
+        "29 of 100 training rows would be left out: 29 × no answer field beside 'prompt' "
+        "(train.jsonl line 72, train.jsonl line 73, train.jsonl line 74, …); mend them, or allow "
+        "it with data.allow_dropped = 0.29 (--set data.allow_dropped=0.29)"
+    )
+    part = {"val_split": None, "validation": None, "allow_dropped": 0.29}
+    allowed = make_run(rows, **length, data=part)
+    assert run_engine(allowed) == 0
+    values = json.loads(allowed.info_file.read_bytes())
+    values["job"]["data"]["allow_dropped"] = 0.0
+    allowed.info_file.write_text(json.dumps(values))
+    assert run_engine(allowed, "--from", "1") == 0
 
 
 def _plain(report: DataReport) -> dict[str, Any]:

@@ -102,6 +102,44 @@ def test_only_the_preferred_answer_of_a_dialogue_is_learned(write_rows: WriteRow
     ]
 
 
+def test_of_a_preferred_conversation_only_the_last_answer_is_learned(
+    write_rows: WriteRows,
+) -> None:
+    turns = [*TURNS, {"role": "user", "content": "more"}, {"role": "assistant", "content": "best"}]
+    system = {"role": "system", "content": "Be brief."}
+    row = {"prompt": [system, *TURNS[:1]], "chosen": turns, "rejected": TURNS}
+    found = only(write_rows, row).messages
+    assert [turn.content for turn in found] == ["Be brief.", "q", "a", "more", "best"]
+    assert [turn.learned for turn in found if turn.role == "assistant"] == [False, True]
+    other = {"prompt": "another question", "chosen": turns, "rejected": TURNS}
+    with pytest.raises(UserError, match="does not have the row's question"):
+        only(write_rows, other)
+
+
+@pytest.mark.parametrize(
+    ("row", "reason"),
+    [
+        ({"message_id": "1", "parent_id": None, "text": "q", "role": "prompter"},
+         known_fields.ONE_TURN),
+        ({"text": "a picture", "image": "a.png"}, known_fields.MEDIA),
+        ({"system": "s", "chat": "USER: q ASSISTANT: a"}, known_fields.CHAT_TEXT),
+        ({"question": "q", "answer": float("nan")}, known_fields.EMPTY),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_taught_rightly_is_named(
+    row: dict[str, Any], reason: str, write_rows: WriteRows
+) -> None:
+    good = {"question": "q", "answer": "a"}
+    rows = row_formats.read_rows([write_rows("t.jsonl", [good, row])])
+    assert [(item.reason, item.rows) for item in rows.left_out] == [(reason, 1)]
+    assert sum(rows.shapes.values()) == 1
+
+
+def test_shapes_are_of_the_rows_that_are_kept(write_rows: WriteRows) -> None:
+    marked = [{"prompt": "q", "completion": "a", "label": label} for label in (1, 0)]
+    assert row_formats.read_rows([write_rows("t.jsonl", marked)]).shapes == {"prompt/completion": 1}
+
+
 def test_calls_of_tools_as_openai_writes_them(write_rows: WriteRows) -> None:
     row = {
         "messages": [
@@ -180,6 +218,8 @@ def test_columns_of_other_names_are_mapped(write_rows: WriteRows) -> None:
         ({"frage": "what is it?", "reply text": "that one"}, False,
          'data.columns = { question = "frage", answer = "reply text" }'),
         ({"body": "words", "number": 3}, False, 'data.columns = { text = "body" }'),
+        ({"id": "a long name of a row", "body": "x"}, False, 'data.columns = { text = "body" }'),
+        ({"id": "1", "data": ["q", "a"]}, False, 'data.columns = { conversations = "data" }'),
     ],
 )  # fmt: skip
 def test_the_error_proposes_the_line(
@@ -212,4 +252,4 @@ def test_any_row_is_found_or_left_out(
     file = write_rows("t.jsonl", [*rows, good])
     found = row_formats.read_rows([file], labelled=labelled)
     assert found.total == len(rows) + 1
-    assert sum(found.shapes.values()) >= len(found.found)
+    assert sum(found.shapes.values()) == len(found.found)

@@ -3,6 +3,7 @@ not recognised."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,8 @@ from tui_trainer.engine.data import known_fields as known
 from tui_trainer.store.toml import nearest
 
 _SAMPLED = 200  # rows that a proposal is made from
+# Names of columns that are neither a question nor an answer.
+_NO_TEXT = re.compile(r"(.*_)?(id|ids|uuid|hash|url|source|system|system_prompt|split)", re.I)
 _MOST_CLASSES = 0.5  # of the sampled rows: a column with more different values has no classes
 
 
@@ -76,6 +79,10 @@ class ColumnMapping:
         lengths: dict[str, int] = {}
         for name in dict.fromkeys(key for row in self._unknown for key in row):
             values = [row.get(name) for row in self._unknown]
+            if not labelled and all(_is_texts(value) for value in values):
+                return {"conversations": name}
+            if _NO_TEXT.fullmatch(name):
+                continue
             if all(isinstance(value, str | None) for value in values):
                 lengths[name] = sum(len(value) for value in values if isinstance(value, str))
         texts = sorted(lengths, key=lambda name: -lengths[name])
@@ -99,6 +106,11 @@ class ColumnMapping:
             if 1 < len(different) <= max(2, len(rows) * _MOST_CLASSES):
                 counts[name] = len(different)
         return min(counts, key=lambda name: counts[name], default=None)
+
+
+def _is_texts(value: Any) -> bool:
+    """Return whether a value is a list of texts, by the user and the assistant in turn."""
+    return isinstance(value, list) and len(value) > 1 and all(isinstance(x, str) for x in value)
 
 
 def _toml(text: str) -> str:

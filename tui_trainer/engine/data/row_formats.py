@@ -73,6 +73,7 @@ def _read_file(
 ) -> list[Row]:
     parse = _labelled_row if labelled else _row
     found: list[Row | None] = []
+    shapes: list[str] = []
     numbers: list[tuple[int, dict[str, float]]] = []
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
@@ -87,13 +88,15 @@ def _read_file(
                 mapping.note(values)
             counts.leave_out(out, where)
             continue
-        counts.shapes[fields.shape] += 1
         if fields.numbers:
             numbers.append((len(found), fields.numbers))
         counts.note_unused(fields, where)
         found.append(row)
+        shapes.append(fields.shape)
     _drop_wrong_answers(found, numbers, counts)
-    return [row for row in found if row is not None]
+    kept = [(row, shape) for row, shape in zip(found, shapes, strict=True) if row is not None]
+    counts.shapes.update(shape for _, shape in kept)
+    return [row for row, _ in kept]
 
 
 def _drop_wrong_answers(
@@ -134,6 +137,9 @@ def _row(fields: RowFields, where: str) -> Row:
     if has_content(values.get("text")):
         fields.shape = "text"
         fields.use("text")
+        if "role" in values and any(name in values for name in known.TREE):
+            raise LeftOut(known.ONE_TURN)
+        fields.check_unsupported(known.UNSUPPORTED)
         fields.check_marks(numbers=False)
         return Row((), text_of(values["text"], "text"), weight, where)
     raise _unusable(fields, question, answer)
@@ -143,6 +149,8 @@ def _unusable(fields: RowFields, question: str | None, answer: str | None) -> Le
     """Return why a row has neither a conversation, nor a question with its answer, nor a text."""
     values = fields.values
     every = (*known.CONVERSATIONS, *known.QUESTIONS, *known.ANSWERS, "text")
+    if isinstance(values.get("chat"), str) and has_content(values["chat"]):
+        return LeftOut(known.CHAT_TEXT)
     if "answers" in values and question:
         return LeftOut(known.NESTED)
     for name in known.CONVERSATIONS:
@@ -257,30 +265,41 @@ def _preferred(
         answers = _dialogue(chosen)
     else:
         answers = _answer_turns(chosen, "chosen", fields)
-    if answers[0].role != "assistant":  # the question is repeated before the answer
-        before = ()
+    before = (*history_turns(fields), *before)
+    said = [(turn.role, turn.content) for turn in answers]
+    if answers[0].role != "assistant" and any(turn.role == "user" for turn in before):
+        # The question is repeated before the answer: what comes before the repeated turns stays.
+        first = next((i for i, t in enumerate(before) if (t.role, t.content) == said[0]), None)
+        if first is None:
+            raise LeftOut(known.OTHER_QUESTION)
+        before = before[:first]
     if not before and len(answers) == 1:
         raise LeftOut(known.NO_QUESTION)
+    # Of earlier answers it is not known that they are good.
+    last = len(answers) - 1
+    answers = tuple(
+        replace(turn, learned=turn.learned and number == last)
+        for number, turn in enumerate(answers)
+    )
     check_answers(answers)
-    return (*history_turns(fields), *before, *answers)
+    return (*before, *answers)
 
 
 _SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
 
 
 def _dialogue(text: str) -> tuple[Message, ...]:
-    """Return the turns of a text in the form of Anthropic's HH-RLHF: `Human: … Assistant: …`. Only
-    the last answer is learned, as it alone was preferred. Raises `LeftOut`."""
+    """Return the turns of a text in the form of Anthropic's HH-RLHF: `Human: … Assistant: …`.
+    Raises `LeftOut`."""
     parts = _SPEAKER.split(text)
     if parts[0].strip() or len(parts) < 5:
         raise LeftOut(known.NO_QUESTION)
     roles, texts = parts[1::2], [part.strip() for part in parts[2::2]]
     if roles[-1] != "Assistant" or not all(texts):
         raise LeftOut(known.EMPTY)
-    last = len(texts) - 1
     return tuple(
-        Message("user" if role == "Human" else "assistant", said, number == last)
-        for number, (role, said) in enumerate(zip(roles, texts, strict=True))
+        Message("user" if role == "Human" else "assistant", said)
+        for role, said in zip(roles, texts, strict=True)
     )
 
 
@@ -291,6 +310,7 @@ def _labelled_row(fields: RowFields, where: str) -> Row:
     used = next((name for name in named if values[name] is not None), named[0] if named else None)
     if used is None or "text" not in values:
         raise LeftOut(known.NOT_RECOGNISED, names_of(values))
+    fields.check_unsupported(known.UNSUPPORTED)
     fields.shape = f"text/{used}"
     text, label = text_of(values["text"], "text"), values[used]
     fields.use("text", used)

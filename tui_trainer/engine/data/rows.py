@@ -53,7 +53,7 @@ class Row:
         if self.text is not None:
             return self.text
         turns = (t for t in self.messages if with_system or t.role != "system")
-        return "\n".join(turn.text() for turn in turns)
+        return "\n".join([*(turn.text() for turn in turns), *([self.tools] if self.tools else [])])
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,8 @@ def content_of(value: Any, name: str) -> str | None:
                 raise LeftOut(known.PARTS, kind)
             texts.append(text)
         value = "".join(texts)
+    if isinstance(value, float) and not math.isfinite(value):
+        value = None if math.isnan(value) else str(value)  # NaN is an empty cell of a table
     if isinstance(value, bool | int | float):
         value = msgspec.json.encode(value).decode()
     if not isinstance(value, str | None):

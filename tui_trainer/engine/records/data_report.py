@@ -75,12 +75,12 @@ def check_left_out(job: Job, dataset: Dataset) -> None:
         (dataset.report.validation, "validation"),
     ):
         out = sum(item.rows for item in part.reasons()) + part.unanswered
-        if not out or out <= job.data.allow_dropped * part.rows:
+        if not out or out / part.rows <= job.data.allow_dropped:
             continue
         reasons = [f"{count(item.rows)} × {item.text()}" for item in part.reasons()[:_MOST_REASONS]]
         if part.unanswered:
             reasons.append(f"{count(part.unanswered)} × {unanswered_reason(job)}")
-        share = math.ceil(out / part.rows * 100) / 100
+        share = math.ceil(out * 100 / part.rows) / 100  # at least out / rows
         raise UserError(
             f"{count(out)} of {plural(part.rows, f'{name} row')} would be left out: "
             f"{'; '.join(reasons)}; mend them, or allow it with data.allow_dropped = {share:g} "
