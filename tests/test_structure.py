@@ -89,3 +89,15 @@ def test_no_public_class_name_is_defined_twice() -> None:
                 locations[node.name].append(f"{name}, line {node.lineno}")
     twice = [f"{name}: {'; '.join(found)}" for name, found in locations.items() if len(found) > 1]
     assert not twice, "classes with the same name:\n" + "\n".join(twice)
+
+
+MOST_MODULES = 16  # a folder with more is divided by feature
+
+
+def test_no_folder_has_many_modules() -> None:
+    found = {}
+    for folder in (PACKAGE, *(path for path in PACKAGE.rglob("*") if path.is_dir())):
+        count = sum(file.name != "__init__.py" for file in folder.glob("*.py"))
+        if count > MOST_MODULES:
+            found[str(folder.relative_to(PACKAGE))] = count
+    assert not found, f"folders with more than {MOST_MODULES} modules: {found}"

@@ -21,7 +21,10 @@ from tui_trainer.store.runs.run_folder import RunFolder
 GOOD = {"question": "what?", "answer": "that"}
 
 CASES: list[tuple[dict[str, Any], str]] = [
-    ({"rows": [GOOD, {"question": "why?"}]}, "train.jsonl line 2: the field 'answer' is missing"),
+    (
+        {"rows": [GOOD, {**GOOD, "question": "who?"}, {"question": "why?"}]},
+        "no answer field beside 'question' (train.jsonl line 3)",
+    ),
     ({"rows": [{"text": " "}, {"text": ""}]}, "all 2 rows are empty"),
     ({"rows": [GOOD, GOOD]}, "at least two different training rows"),
     ({"task": "classification"}, "needs the fields text and label (or category)"),
@@ -34,7 +37,10 @@ CASES: list[tuple[dict[str, Any], str]] = [
         {"rows": [{"messages": [{"role": "user", "content": "hi"}]}]},
         "has no assistant turn",
     ),
-    ({"rows": [{**GOOD, "weight": -1}]}, "weight -1 is not a number above 0"),
+    (
+        {"rows": [{**GOOD, "weight": -1}]},
+        "the weight is not a number above 0 (train.jsonl line 1: -1)",
+    ),
     ({"lora": {"rank": 33}}, "lora.rank = 33 is larger than the layer"),
     ({"lora": {"rank_pattern": {"q_proj": 40}}}, "lora.rank_pattern 'q_proj' = 40 is larger than"),
     ({"lora": {"rank_pattern": {"q_prj": 2}}}, "'q_prj' matches no layer that gets an adapter"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import pytest
 
 from tui_trainer.contracts.evaluation import EvaluatedItem
 from tui_trainer.evaluation import gate
@@ -80,7 +81,17 @@ def test_equal_models_with_noise_are_rarely_blocked() -> None:
 def test_each_metric_is_compared_on_the_rows_that_have_it() -> None:
     before, after = items([True] * 20 + [False] * 20), items([True] * 40)
     found = {test.metric: test for test in gate.compare_metrics(before, after, ["exact_match",
-             "token_f1", "bleu"])}  # fmt: skip
+             "token_f1", "rouge1"])}  # fmt: skip
     assert set(found) == {"exact_match", "token_f1"}
     assert (found["exact_match"].won, found["exact_match"].verdict) == (20, "better")
     assert found["token_f1"].verdict == "better"
+
+
+def test_bleu_and_chrf_are_compared_over_all_answers_together() -> None:
+    pytest.importorskip("sacrebleu")
+    before, after = items([True] * 20 + [False] * 20), items([True] * 40)
+    found = gate.compare_metrics(before, after, ["bleu", "chrf"])
+    assert [test.metric for test in found] == ["bleu", "chrf"]
+    assert found[1].verdict == "better"
+    assert found[1].after == pytest.approx(100)
+    assert {test.items for test in found} == {40}

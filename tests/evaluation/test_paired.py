@@ -10,7 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tui_trainer.evaluation.paired import LEVEL, compare_means, compare_right, mcnemar_p
+from tui_trainer.evaluation.paired import (
+    LEVEL,
+    compare_corpus,
+    compare_means,
+    compare_right,
+    mcnemar_p,
+)
 
 COUNTS = st.integers(0, 60)
 
@@ -76,3 +82,19 @@ def test_noise_is_rarely_called_a_difference() -> None:
         alarms["means"] += found.verdict in ("better", "worse")
     assert alarms["right"] <= LEVEL * rounds
     assert alarms["means"] <= 2 * LEVEL * rounds  # three standard deviations above the level
+
+
+def test_a_corpus_score_is_compared_by_resampled_statistics() -> None:
+    def score(sums: list[float]) -> float:
+        return 100 * sums[0] / sums[1]
+
+    worse = [(float(at % 4), 4.0) for at in range(40)]
+    better = [(float(at % 4) + 1.0, 4.0) for at in range(40)]
+    found = compare_corpus("bleu", worse, better, score)
+    assert (found.before, found.after) == (37.5, 62.5)
+    assert found.verdict == "better"
+    assert found.low == found.high == pytest.approx(25.0)
+    assert compare_corpus("bleu", better, worse, score).verdict == "worse"
+    assert compare_corpus("bleu", worse, worse, score).verdict == "no difference shown"
+    few = compare_corpus("bleu", worse[:5], better[:5], score)
+    assert few.verdict == "too few to tell"

@@ -101,6 +101,17 @@ def test_bleu_and_chrf_equal_sacrebleus() -> None:
     assert 0 < text_scores.bleu(chinese, other) < 100
 
 
+@pytest.mark.parametrize("metric", ["bleu", "chrf"])
+def test_the_sums_of_a_corpus_give_its_score(metric: str) -> None:
+    pytest.importorskip("sacrebleu")
+    references = ["the lamp is on the northern cliff", "it is dark tonight", "a boat comes home"]
+    answers = ["the lamp is on the cliff", "it is dark", "the boat comes home"]
+    statistics, score = text_scores.corpus_statistics(metric, references, answers)
+    sums = [float(sum(column)) for column in zip(*statistics, strict=True)]
+    whole = text_scores.bleu if metric == "bleu" else text_scores.chrf
+    assert score(sums) == pytest.approx(whole(references, answers))
+
+
 def test_bleus_tokenizer_follows_the_script_of_the_references() -> None:
     assert text_scores.bleu_tokenizer(["The lamp", "北"]) == "13a"
     assert text_scores.bleu_tokenizer(["灯塔在北岸", "LED 灯"]) == "zh"

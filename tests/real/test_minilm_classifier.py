@@ -13,7 +13,7 @@ from tui_trainer.store.runs.run_folder import RunFolder, list_runs
 
 pytestmark = [pytest.mark.real, pytest.mark.slow, pytest.mark.timeout(1800)]
 
-CLASSES = 8
+ALL = 77  # classes of the data set
 JOB = """
 name = "bank"
 task = "classification"
@@ -22,13 +22,14 @@ model = {model}
 train = "train.csv"
 val_split = 0.1
 [lora]
-rank = 8
-alpha = 16
+rank = {rank}
+alpha = {alpha}
 [training]
-max_steps = 60
-batch_size = 16
+max_steps = {steps}
+batch_size = {batch}
 learning_rate = 2e-3
-eval_every = 30
+warmup_steps = 10
+eval_every = {every}
 """
 
 
@@ -44,19 +45,38 @@ def part(source: Path, target: Path, classes: list[str], most: int) -> list[dict
     return chosen
 
 
+FEW = {"rank": 8, "alpha": 16, "steps": 60, "batch": 16, "every": 30}
+WHOLE = {"rank": 16, "alpha": 32, "steps": 1014, "batch": 32, "every": 85}
+
+
+@pytest.mark.parametrize(
+    ("classes", "most", "settings", "least"),
+    [
+        pytest.param(8, 40, FEW, 0.8, id="eight classes"),
+        pytest.param(ALL, 10_000, WHOLE, 0.8, id="all classes", marks=pytest.mark.soak),
+    ],
+)
 def test_a_classifier_from_training_to_plain_transformers(
-    minilm: Path, shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    classes: int,
+    most: int,
+    settings: dict[str, int],
+    least: float,
+    minilm: Path,
+    shared_data: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     data = shared_data / "banking77"
     with (data / "train.csv").open(newline="", encoding="utf-8") as stream:
-        classes = sorted({row["category"] for row in csv.DictReader(stream)})[:CLASSES]
-    part(data / "train.csv", tmp_path / "train.csv", classes, 40)
-    truth = part(data / "test.csv", tmp_path / "test.csv", classes, 15)
+        names = sorted({row["category"] for row in csv.DictReader(stream)})[:classes]
+    part(data / "train.csv", tmp_path / "train.csv", names, most)
+    truth = part(data / "test.csv", tmp_path / "test.csv", names, most)
     job = tmp_path / "job.toml"
-    job.write_text(JOB.format(model=json.dumps(str(minilm))), encoding="utf-8")
+    text = JOB.format(model=json.dumps(str(minilm)), **settings)
+    job.write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     assert main.main(["train", str(job), "--headless"]) == 0
     run: RunFolder = list_runs(tmp_path / "runs")[0]
@@ -68,7 +88,7 @@ def test_a_classifier_from_training_to_plain_transformers(
         found = list(csv.DictReader(stream))
     hits = [row["label"] == right["category"] for row, right in zip(found, truth, strict=True)]
     print(f"accuracy on {len(hits)} test rows: {sum(hits) / len(hits):.3f}")
-    assert sum(hits) / len(hits) > 0.8
+    assert sum(hits) / len(hits) > least
     model = AutoModelForSequenceClassification.from_pretrained(merged).eval()
     tokenizer = AutoTokenizer.from_pretrained(merged)
     for row in found:

@@ -218,3 +218,25 @@ def test_the_form_shows_warnings_and_refuses_errors(rows: Path) -> None:
     checked = fields.check(texts, rows.parent)
     assert checked.job == job and not checked.errors
     assert summary_of(checked).startswith("ready to start, but check warmup steps: 40 is ")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "rows"),
+    [
+        ("t.jsonl", '\ufeff{"text": "a"}\n\n{"text": "b"}', 2),
+        ("t.jsonl", '[{"text": "a"}, {"text": "b"}]', None),
+        ("t.jsonl", '{\n"text": "a"\n}\n', None),
+        ("t.jsonl", '\x1f\x8b{"text": "a"}\n', None),
+        ("t.csv", "a;b\n1;2\n\n3;4\n", 2),
+        ("t.tsv", "a\tb\n1\t2\n", 1),
+        ("t.jsonl.gz", "{}", None),
+    ],
+)
+def test_rows_are_counted_where_the_content_is_one_a_line(
+    tmp_path: Path, name: str, content: str, rows: int | None
+) -> None:
+    file = tmp_path / name
+    file.write_text(content, encoding="utf-8")
+    assert job_checks.count_rows([file]) == rows
+    if rows is not None:
+        assert job_checks.count_rows([file, file], [1.0, 2.5]) == round(3.5 * rows)

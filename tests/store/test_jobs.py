@@ -110,3 +110,23 @@ def test_a_misspelt_key_never_passes(key: str, position: int, letter: str) -> No
     misspelt = key[:position] + letter + key[position:]
     with pytest.raises(UserError, match="unknown key"):
         toml.convert({"data": {"train": "x"}, misspelt: "v"}, Job, "job")
+
+
+def test_a_byte_order_mark_before_a_job_is_accepted(tmp_path: Path, data: Path) -> None:
+    file = write_job(tmp_path, '\ufeff[data]\r\ntrain = "train.jsonl"\r\n')
+    assert jobs.load_job(file).data.train == [str(data)]
+
+
+@pytest.mark.parametrize(
+    ("encoding", "sentence"),
+    [
+        ("utf-16", "byte 1 is 0xFF), probably UTF-16: save it as UTF-8, or convert it with iconv"),
+        ("latin-1", "byte 9 is 0xE4), probably Latin-1"),
+    ],
+)
+def test_a_job_in_another_encoding_is_named(tmp_path: Path, encoding: str, sentence: str) -> None:
+    file = tmp_path / "job.toml"
+    file.write_bytes('name = "ä"\n'.encode(encoding))
+    with pytest.raises(UserError) as caught:
+        jobs.load_job(file)
+    assert sentence in str(caught.value)

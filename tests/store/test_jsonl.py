@@ -26,6 +26,13 @@ def test_bad_lines_are_counted_and_named_and_blank_and_torn_ones_skipped(tmp_pat
     assert "\n" not in read.bad[1].reason
 
 
+def test_a_byte_order_mark_before_the_first_record_is_accepted(tmp_path: Path) -> None:
+    file = tmp_path / "a.jsonl"
+    file.write_bytes(b'\xef\xbb\xbf{"x": 1}\n{"x": 2}\n')
+    read = jsonl.read_records(file, Point)
+    assert [point.x for point in read.records] == [1, 2] and not read.bad_count
+
+
 def test_a_last_line_without_a_line_feed_counts_where_it_is_complete(tmp_path: Path) -> None:
     file = tmp_path / "a.jsonl"
     file.write_bytes(b'{"x": 1}\n{"x": 2}')

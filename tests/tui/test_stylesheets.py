@@ -12,6 +12,10 @@ from typing import Any
 from textual.screen import Screen
 
 import tui_trainer.tui.app as app_module
+from tui_trainer.tui.common.dialogs.dialog import STYLES
+from tui_trainer.tui.new_run.data_screen import DataScreen
+from tui_trainer.tui.runs.compare_screen import CompareScreen
+from tui_trainer.tui.runs.details_screen import DetailsScreen
 
 TUI = Path(app_module.__file__).parent
 _TEXTUAL = {
@@ -73,6 +77,14 @@ def test_every_screen_finds_its_stylesheet() -> None:
         screens += screen.__subclasses__()
         if screen.__module__.startswith("tui_trainer.") and screen.CSS_PATH is not None:
             found.add(screen.__name__)
-            path = Path(inspect.getfile(screen)).parent / str(screen.CSS_PATH)
-            assert path.is_file(), f"{screen.__name__}: {path}"
+            own = screen.CSS_PATH if isinstance(screen.CSS_PATH, list) else [screen.CSS_PATH]
+            for name in own:
+                path = Path(inspect.getfile(screen)).parent / str(name)
+                assert path.is_file(), f"{screen.__name__}: {path}"
     assert {"HelpScreen", "FindMetric", "AnswerEditor", "DashboardScreen"} <= found
+
+
+def test_dialogs_with_styles_of_their_own_load_those_of_all_dialogs() -> None:
+    for dialog in (CompareScreen, DataScreen, DetailsScreen):
+        assert isinstance(dialog.CSS_PATH, list)
+        assert dialog.CSS_PATH[0] == STYLES and len(dialog.CSS_PATH) == 2, dialog

@@ -28,6 +28,7 @@ _MODULES = {
     "estimate": "tui_trainer.cli.estimate:estimate",
     "evaluate": "tui_trainer.cli.evaluate.command:evaluate",
     "golden": "tui_trainer.cli.golden:golden",
+    "data": "tui_trainer.cli.data:data",
     "find-lr": "tui_trainer.cli.find_lr:find_lr",
     "predict": "tui_trainer.cli.predict.command:predict",
     "repl": "tui_trainer.cli.repl:repl",

@@ -18,35 +18,53 @@ Verdict = Literal["better", "worse", "no difference shown", "too few to tell"]
 Test = Literal["exact McNemar", "paired bootstrap"]
 
 
-class EvaluationRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """What the evaluating process is to measure."""
+class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """The model that the evaluating process is to load."""
 
     model: str  # the base: "builtin", a folder or a Hugging Face id
     adapter: str | None  # folder of the adapter; None: the base alone
-    task: Task
-    labels: list[str] = []  # classes of a classifier, by index
-    files: list[str]  # data files
-    golden: bool = False  # whether the files are golden sets
-    limit: int | None = None  # rows measured, from the start; None: all
     # Tokens of a row in the loss, longer ones are cut at the end; None: as many as the base reads,
     # 2,048 at most.
     max_length: int | None = None
-    max_new_tokens: int = 256  # of an answer
-    losses: bool = True  # whether to measure losses
-    answers: bool = True  # whether to generate answers
-    needs_answers: str | None = None  # metric for which rows without answers are an error
     precision: Precision | None = None  # None: fp32 on a CPU, bf16 on a GPU that has it
     quantization: Quantization = "none"  # of the base
     trust_remote_code: bool = False  # execute Python code from the model's folder
     journal: str  # file to which results are appended
 
 
+class EvaluationRequest(LoadRequest, frozen=True, kw_only=True, tag="file"):
+    """What the evaluating process is to measure on a file."""
+
+    task: Task
+    labels: list[str] = []  # classes of a classifier, by index
+    files: list[str]  # data files
+    golden: bool = False  # whether the files are golden sets
+    columns: dict[str, str] = {}  # the files' names of fields, by the known name
+    trained_on: list[str] = []  # training files of the model, in which its rows must not be
+    limit: int | None = None  # rows measured, from the start; None: all
+    max_new_tokens: int = 256  # of an answer
+    losses: bool = True  # whether to measure losses
+    answers: bool = True  # whether to generate answers
+    needs_answers: str | None = None  # metric for which rows without answers are an error
+
+
+class TasksRequest(LoadRequest, frozen=True, kw_only=True, tag="tasks"):
+    """The tasks of lm-eval that the evaluating process is to measure, with the chat template."""
+
+    tasks: list[str]  # names of tasks or groups
+    task_files: str | None = None  # folder with more tasks, as YAML files
+    limit: int | None = None  # items of each task, from the start; None: all
+
+
+MeasuringRequest = EvaluationRequest | TasksRequest
+
+
 class EvaluationProgress(msgspec.Struct, frozen=True, kw_only=True):
     """A line on the process's standard output."""
 
-    phase: str  # "loading", "losses", "answers" or "classes"
-    done: int = 0  # rows of this phase, with those of earlier sessions
-    total: int = 0  # rows of this phase
+    phase: str  # "loading", "losses", "answers", "classes" or the name of a task
+    done: int = 0  # rows of this phase, with those of earlier sessions; of a task: requests
+    total: int = 0  # rows of this phase, or requests
 
 
 class JournalStart(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="start"):
@@ -91,6 +109,37 @@ class JournalClass(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", 
     probability: float  # of it (0..1)
     loss: float | None = None  # nats; None: not finite, or a class that the model does not have
     weight: float = 1.0  # of the row
+
+
+class TaskMetric(msgspec.Struct, frozen=True, kw_only=True):
+    """A metric of a task, as lm-eval measured it."""
+
+    value: float | None  # None: not finite
+    stderr: float | None = None  # standard error; None: lm-eval has none
+    higher_is_better: bool = True
+
+
+class TaskItem(msgspec.Struct, frozen=True, kw_only=True):
+    """An item of a task, as lm-eval logged it."""
+
+    where: str  # its number, and the filter where there are several
+    hash: str  # of the item's content, by which two evaluations of it are paired
+    question: str  # end of the prompt, or the whole
+    reference: str  # expected answer
+    answer: str | None = None  # the model's, as lm-eval's filter gave it
+    scores: dict[str, float] = {}  # by metric, where that is a number
+
+
+class TaskResult(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="task"):
+    """The result of a finished task: a line of the journal of tasks, and a part of the report."""
+
+    asked: str  # name that was asked for: the task, or a group of tasks
+    task: str  # its name
+    version: str = ""  # of the task
+    rows: int  # items measured
+    of: int | None = None  # items that the task has
+    metrics: dict[str, TaskMetric]  # by name
+    items: list[TaskItem] = []
 
 
 JournalLine = JournalStart | JournalItem | JournalLoss | JournalAnswer | JournalClass
@@ -144,7 +193,7 @@ class ScoreComparison(msgspec.Struct, frozen=True, kw_only=True):
 
     target: str  # the other run, adapter or model
     metrics: dict[str, float | None]  # of the other model, by name
-    tests: list[Paired] = []  # of the metrics that have a value for each item
+    tests: list[Paired] = []  # of the metrics that can be compared item by item
     lost: list[ChangedItem] = []  # items that only the other model has right
     won: list[ChangedItem] = []  # items that only the evaluated model has right
 
@@ -182,4 +231,5 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     labels: list[str] = []  # of the confusion matrix
     confusion: list[list[int]] = []  # [i][j]: rows of class i that got class j
     items: list[EvaluatedItem] = []  # every row
+    tasks: list[TaskResult] = []  # of lm-eval; their items are in `items`
     against: ScoreComparison | None = None  # None: it was measured alone

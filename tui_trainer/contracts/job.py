@@ -32,18 +32,37 @@ Task = Literal["causal-lm", "classification"]
 Quantization = Literal["none", "nf4"]
 Duplicates = Literal["keep", "drop"]
 Balance = Literal["weight", "oversample", "none"]
+Learn = Literal["answers", "all", "last"]
 Augment = Literal["none", "synonym", "paraphrase", "back-translation"]
 
 PositiveInt = Annotated[int, Meta(ge=1)]
 Text = Annotated[str, Meta(min_length=1)]
 
 
+class DataSource(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One source of training rows and how often its rows are used."""
+
+    path: Annotated[Text, Meta(description="file, folder, pattern or data set, as in data.train")]
+    weight: Annotated[
+        float,
+        Meta(
+            gt=0,
+            le=1000,
+            description="factor on the source's rows: 2 uses each twice in an epoch, 0.5 a random "
+            "half of them, 1.5 each once and a random half twice",
+        ),
+    ] = 1.0
+
+
 class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The `[data]` section: where the examples come from."""
 
     train: Annotated[
-        Text | list[Text],
-        Meta(description="training file or list of files: .jsonl .json .csv .parquet"),
+        Text | list[Text | DataSource],
+        Meta(
+            description="file, folder, pattern or hub:OWNER/NAME:CONFIG[SPLIT], or a list, also of "
+            "{path, weight}"
+        ),
     ]
     validation: Annotated[
         Text | list[Text] | None,
@@ -57,6 +76,14 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         Text | list[Text] | None,
         Meta(description="file that the saved adapter is measured on once, at the end of the run"),
     ] = None
+    columns: Annotated[
+        dict[str, Text],
+        Meta(description="the files' names of fields, by the known name: text = sentence"),
+    ] = {}
+    allow_dropped: Annotated[
+        float,
+        Meta(ge=0, le=1, description="largest share of rows (0..1) that may be left out"),
+    ] = 0.05
     replay: Annotated[
         Text | list[Text] | None,
         Meta(description="file of earlier answers, mixed into every step to prevent forgetting"),
@@ -102,6 +129,10 @@ class DataSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     max_length: Annotated[
         int, Meta(ge=8, description="most tokens per example; longer rows are cut at the end")
     ] = 512
+    learn: Annotated[
+        Learn,
+        Meta(description="learned of conversations: all answers, the whole text, the last answer"),
+    ] = "answers"
     cache: Annotated[
         bool, Meta(description="keep the tokenized data in the cache folder for the next run")
     ] = True

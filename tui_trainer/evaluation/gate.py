@@ -14,8 +14,9 @@ from tui_trainer.contracts.evaluation import (
     Paired,
     ScoreComparison,
 )
+from tui_trainer.evaluation import metrics, text_scores
 from tui_trainer.evaluation.metrics import LOWER_IS_BETTER
-from tui_trainer.evaluation.paired import LEVEL, compare_means, compare_right
+from tui_trainer.evaluation.paired import LEVEL, compare_corpus, compare_means, compare_right
 from tui_trainer.text import formats
 
 THRESHOLD = 0.02  # by how much a mean may be lower
@@ -120,8 +121,8 @@ def compare(before: Sequence[EvaluatedItem], after: Sequence[EvaluatedItem]) -> 
 def compare_metrics(
     before: Sequence[EvaluatedItem], after: Sequence[EvaluatedItem], names: Sequence[str]
 ) -> list[Paired]:
-    """Compare two models on the same items by each of the metrics that has a value for every item,
-    without a correction for their number."""
+    """Compare two models on the same items by each of the metrics, without a correction for their
+    number."""
     pairs = list(zip(before, after, strict=True))
     found = []
     for name in names:
@@ -135,10 +136,29 @@ def compare_metrics(
                 rights = ([bool(a.right) for a, _ in known], [bool(b.right) for _, b in known])
                 found.append(compare_right(name, *rights))
             continue
+        if name in metrics.CORPUS:
+            found += _compare_corpus(name, pairs)
+            continue
         measured = [(a, b) for a, b in pairs if name in a.scores and name in b.scores]
         if measured:
             found.append(compare_scores(name, [a for a, _ in measured], [b for _, b in measured]))
     return found
+
+
+def _compare_corpus(
+    metric: str, pairs: Sequence[tuple[EvaluatedItem, EvaluatedItem]]
+) -> list[Paired]:
+    known = [
+        (one.reference, one.answer, other.answer)
+        for one, other in pairs
+        if one.reference is not None and one.answer is not None and other.answer is not None
+    ]
+    if not known:
+        return []
+    references, first, second = ([each[at] for each in known] for at in range(3))
+    before, score = text_scores.corpus_statistics(metric, references, first)
+    after, _ = text_scores.corpus_statistics(metric, references, second)
+    return [compare_corpus(metric, before, after, score)]
 
 
 def side_by_side(before: EvaluationReport, after: EvaluationReport) -> ScoreComparison:

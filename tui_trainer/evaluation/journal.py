@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -67,14 +68,19 @@ def read(file: Path) -> Journal:
 
 def file_of(request: EvaluationRequest, data_hash: str) -> Path:
     """Return the journal's file of a request: the same for the same model, adapter, data and
-    settings, so that nothing is measured twice. Its folder is made, and old journals in it are
-    deleted."""
-    folder = paths.make_private_dir(paths.cache_dir() / "evaluations")
+    settings, so that nothing is measured twice."""
     settings = msgspec.structs.replace(
         request, journal="", losses=True, answers=True, needs_answers=None, files=[]
     )
-    parts = [msgspec.json.encode(settings), data_hash.encode()]
-    for place in (request.model, request.adapter):
+    return path_of(settings, [request.model, request.adapter], data_hash.encode())
+
+
+def path_of(settings: msgspec.Struct, models: Sequence[str | None], data: bytes) -> Path:
+    """Return the journal's file for these settings, models and data. Its folder is made, and old
+    journals in it are deleted."""
+    folder = paths.make_private_dir(paths.cache_dir() / "evaluations")
+    parts = [msgspec.json.encode(settings), data]
+    for place in models:
         if place is not None:
             local = paths.builtin_model() if place == "builtin" else Path(place)
             parts.append(repr(_stamp(local)).encode())

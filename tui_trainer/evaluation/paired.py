@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from tui_trainer.contracts.evaluation import Paired, Verdict
@@ -16,6 +16,7 @@ LEVEL = 0.05  # probability of calling two equal models different, at most
 # than those of new items would.
 LEAST_DIFFERING = 10
 RESAMPLES = 10_000
+CORPUS_RESAMPLES = 1_000  # of a score of all items together, which takes longer to compute
 _MOST_DRAWS = 20_000_000  # resamples times items, at most
 _CHUNK = 2_000_000  # random numbers in memory at a time
 _ROUNDING = 1e-9  # differences up to this come from rounding
@@ -100,6 +101,57 @@ def compare_means(
         items=len(differences),
         before=float(first.mean()) if len(first) else 0.0,
         after=float(second.mean()) if len(second) else 0.0,
+        low=low,
+        high=high,
+        verdict=verdict,
+    )
+
+
+def compare_corpus(
+    metric: str,
+    before: Sequence[Sequence[float]],
+    after: Sequence[Sequence[float]],
+    score: Callable[[list[float]], float],
+    *,
+    level: float = LEVEL,
+    seed: int = 0,
+) -> Paired:
+    """Compare a score of all items together, such as BLEU, by a paired bootstrap (Koehn 2004): the
+    statistics of the same resampled items are added up for both models, and scored.
+
+    before, after: the statistics of each item, (items, numbers).
+    score: from the sums over the items to the score.
+
+    "too few to tell": fewer than `LEAST_DIFFERING` items differ.
+    """
+    import numpy as np
+
+    first, second = np.array(before, dtype=np.float64), np.array(after, dtype=np.float64)
+    if first.shape != second.shape:
+        raise ValueError("both models must be measured on the same items")
+    count = len(first)
+    differing = int((first != second).any(axis=1).sum())
+    low = high = 0.0
+    if differing:
+        generator = np.random.default_rng(seed)
+        changes = []
+        for _ in range(CORPUS_RESAMPLES):
+            weights = np.bincount(generator.integers(0, count, count), minlength=count)
+            one, two = weights @ first, weights @ second
+            changes.append(score(two.tolist()) - score(one.tolist()))
+        found = np.quantile(changes, (level / 2, 1 - level / 2))
+        low, high = float(found[0]), float(found[1])
+    verdict: Verdict = "no difference shown"
+    if differing and differing < LEAST_DIFFERING:
+        verdict = "too few to tell"
+    elif low > 0 or high < 0:
+        verdict = "better" if low > 0 else "worse"
+    return Paired(
+        metric=metric,
+        test="paired bootstrap",
+        items=count,
+        before=score(first.sum(axis=0).tolist()),
+        after=score(second.sum(axis=0).tolist()),
         low=low,
         high=high,
         verdict=verdict,

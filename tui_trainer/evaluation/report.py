@@ -22,8 +22,9 @@ from tui_trainer.contracts.runs.metrics import finite_or_none
 from tui_trainer.evaluation import golden, metrics, text_scores
 from tui_trainer.evaluation.class_scores import ClassScores, class_scores, confusion_matrix
 from tui_trainer.evaluation.journal import Journal
-from tui_trainer.store import atomic, evaluation_files, paths
+from tui_trainer.store import atomic, paths
 from tui_trainer.store.regular_files import read_regular
+from tui_trainer.store.runs import evaluation_files
 from tui_trainer.text import formats
 
 _LARGEST_EXPONENT = 700.0  # of a perplexity that is a finite number

@@ -1,17 +1,17 @@
-"""What is evaluated: a run, an adapter or a model, found by its name."""
+"""What is evaluated, or predicts: a run, an adapter or a model, found by its name."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.job import Quantization, Task
 from tui_trainer.contracts.runs.run import RunInfo
-from tui_trainer.store import evaluation_files, jobs
-from tui_trainer.store.adapters import adapter_files
+from tui_trainer.store import jobs
+from tui_trainer.store.adapters.adapter_import import AdapterSource, read_source
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -28,10 +28,18 @@ class Target:
     adapter: Path | None = None  # None: the base alone
     task: Task = "causal-lm"
     labels: list[str] = field(default_factory=list)  # classes of a classifier, by index
-    evaluations: Path | None = None  # folder to which results are written
+    run: RunFolder | None = None  # to which results are written
     max_length: int | None = None  # tokens of a row in the loss; None: as the base reads
     quantization: Quantization = "none"  # of the base
     trust_remote_code: bool = False
+    trained_on: list[str] = field(default_factory=list)  # training files of its run
+    columns: dict[str, str] = field(default_factory=dict)  # `data.columns` of its run
+
+    def evaluations_dir(self) -> Path | None:
+        """Where results are written: into the run, else beside the adapter; None for a model."""
+        if self.run is not None:
+            return self.run.evaluations_dir
+        return None if self.adapter is None else self.adapter / "evaluations"
 
     def base(self) -> Target:
         """The base alone, with the same settings. Raises `UserError` for a classifier, whose base
@@ -51,26 +59,27 @@ class Target:
 
 
 def find(reference: str, runs_dir: Path, *, trust_remote_code: bool = False) -> Target:
-    """Return the run, adapter or model with this name or folder; the first of them that there is.
+    """Return the adapter of the store, run, adapter's folder or model with this name or folder; the
+    first of them that there is.
 
-    Raises `UserError` where nothing has the name.
+    Raises `UserError` where nothing has the name, and for an adapter that cannot be used.
     """
     place = Path(reference).expanduser()
     if reference == "builtin":
         return Target(reference, reference)
+    store = AdapterStore()
+    if any(entry.info.name == reference for entry in store.list()):
+        return _of_adapter(store.usable_folder(reference), reference, trust_remote_code)
     if (place / "run.json").is_file():
         return _of_run(RunFolder(place.resolve()))
     if (place / _CONFIG).is_file():
-        return _of_folder(place.resolve(), place.resolve().name, trust_remote_code)
+        return _of_adapter(place.resolve(), place.resolve().name, trust_remote_code)
+    if place.name == "best" and place.is_file():  # a file system without symbolic links
+        return _of_adapter(place, place.name, trust_remote_code)
     if (place / "config.json").is_file():
         return _of_model(str(place.resolve()), place.resolve().name, trust_remote_code)
     if (runs_dir / reference / "run.json").is_file():
         return _of_run(RunFolder(runs_dir / reference))
-    store = AdapterStore()
-    if any(entry.info.name == reference for entry in store.list()):
-        adapter = store.usable_folder(reference)
-        found = _of_folder(adapter, reference, trust_remote_code)
-        return replace(found, evaluations=adapter / evaluation_files.FOLDER)
     for folder in run_folder.list_runs(runs_dir):
         basics = folder.basics()
         if basics is not None and basics.name == reference:
@@ -95,39 +104,43 @@ def _of_run(run: RunFolder) -> Target:
             f"tui-trainer control {run.path} stop",
             1,
         )
-    return _trained(run.adapter_dir, info.name, info, run)
+    return _trained(read_source(run.path), info.name, info, run)
 
 
-def _of_folder(folder: Path, name: str, trust_remote_code: bool) -> Target:
+def _of_adapter(place: Path, name: str, trust_remote_code: bool) -> Target:
     """The target of an adapter's folder: in the store, a run's, or any in PEFT's format."""
-    run = checkpoints.run_of(folder)
+    source = read_source(place)
+    run = checkpoints.run_of(source.folder)
     trained = run.info() if run is not None else None
     if trained is not None:
-        name = trained.name if name == "adapter" else f"{trained.name} {name}"
-        return _trained(folder, name, trained, run)
-    info = adapter_files.read_info(folder)
-    config = _json(folder / _CONFIG)
-    model = info.base_model if info is not None else config.get("base_model_name_or_path")
-    if not isinstance(model, str) or not model:
-        raise UserError(f"{folder / _CONFIG} does not name the base of the adapter")
-    task: Task = "classification" if config.get("task_type") == "SEQ_CLS" else "causal-lm"
-    labels = _labels(folder, None) if task == "classification" else []
-    model = jobs.resolve_model(model, Path.cwd(), f"the base of {name}")
-    return Target(name, model, folder, task, labels, trust_remote_code=trust_remote_code)
+        own = source.folder.name
+        name = trained.name if own == "adapter" else f"{trained.name} {own}"
+        return _trained(source, name, trained, run)
+    model = jobs.resolve_model(source.info.base_model, Path.cwd(), f"the base of {name}")
+    return Target(
+        name,
+        model,
+        source.folder,
+        source.info.task,
+        _labels(source),
+        trust_remote_code=trust_remote_code,
+    )
 
 
-def _trained(folder: Path, name: str, info: RunInfo, run: RunFolder | None) -> Target:
+def _trained(source: AdapterSource, name: str, info: RunInfo, run: RunFolder | None) -> Target:
     job = info.job
     return Target(
         name,
         job.model,
-        folder,
+        source.folder,
         job.task,
-        _labels(folder, run) if job.task == "classification" else [],
-        None if run is None else run.evaluations_dir,
+        _labels(source) if job.task == "classification" else [],
+        run,
         job.data.max_length,
         job.quantization,
         job.trust_remote_code,
+        [str(file) for file in jobs.file_list(job.data.train)],
+        job.data.columns,
     )
 
 
@@ -140,17 +153,13 @@ def _of_model(model: str, name: str, trust_remote_code: bool) -> Target:
     return Target(name, model, None, "classification", labels, trust_remote_code=trust_remote_code)
 
 
-def _labels(folder: Path, run: RunFolder | None) -> list[str]:
+def _labels(source: AdapterSource) -> list[str]:
     """Return the classes of a classifier's adapter. Raises `UserError` where no file has them."""
-    file = folder / "labels.json"
-    if file.is_file():
-        return _by_index(_json(file).get("id2label"), file)
-    scores = run.evaluation() if run is not None else None
-    if scores is not None:
-        return scores.labels
+    if source.info.task != "classification" or source.labels:
+        return source.labels
     raise UserError(
-        f"{folder} is a classifier without labels.json, so the names of its classes are not known; "
-        'write it as {"id2label": {"0": "...", "1": "..."}}'
+        f"{source.folder} is a classifier without labels.json, so the names of its classes are not "
+        'known; write it as {"id2label": {"0": "...", "1": "..."}}'
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from tui_trainer.contracts.errors import UserError
@@ -111,6 +111,20 @@ def chrf(references: Sequence[str], answers: Sequence[str]) -> float:
     """Return the chrF (0..100) of all answers together, by sacrebleu. Raises `UserError` where it
     is not installed."""
     return float(_sacrebleu("chrf").corpus_chrf(list(answers), [list(references)]).score)
+
+
+def corpus_statistics(
+    metric: str, references: Sequence[str], answers: Sequence[str]
+) -> tuple[list[list[float]], Callable[[list[float]], float]]:
+    """Return what "bleu" or "chrf" adds up over the answers, for each answer, and the function from
+    the sums to the score (0..100). Raises `UserError` where sacrebleu is not installed."""
+    package = _sacrebleu(metric)
+    counter: Any = package.metrics.CHRF()
+    if metric == "bleu":
+        counter = package.metrics.BLEU(tokenize=bleu_tokenizer(references))
+    # sacrebleu has no public name for these two; its own significance tests use them.
+    statistics = counter._extract_corpus_statistics(list(answers), [list(references)])
+    return statistics, lambda sums: float(counter._compute_score_from_stats(sums).score)
 
 
 def has_sacrebleu() -> bool:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import subprocess
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -24,11 +21,12 @@ from tui_trainer.contracts.predict import (
     PredictSetup,
     RowsPredicted,
 )
-from tui_trainer.launch.engine_process import check_installed
-from tui_trainer.store import child_process
+from tui_trainer.launch.model_process import ModelProcess, Wording
 
-CLOSE_SECONDS = 2.0  # after which a closed process is killed
-KILLED = -9
+_WORDING = Wording(
+    name="the process that predicts",
+    memory="end other programs that need memory, or use a smaller base",
+)
 OnStatus = Callable[[str], None]
 
 
@@ -103,68 +101,29 @@ class _Process:
     """The process, its requests and its events."""
 
     def __init__(self, task: PredictorTask) -> None:
-        """Start the process in its own session, so that Ctrl-C in a terminal does not reach it."""
-        check_installed()
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `close`)
-        command = child_process.module_command("tui_trainer.engine.predict")
-        try:
-            self._process = child_process.start(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._errors.fileno(),
-            )
-        except OSError as error:
-            raise UserError(f"the process that predicts cannot be started: {error}", 1) from None
+        self._process = ModelProcess("tui_trainer.engine.predict", _WORDING)
         self._decoder: msgspec.json.Decoder[PredictorEvent] = msgspec.json.Decoder(PredictorEvent)
         self.send(task)
 
     def send(self, request: PredictorTask | PredictRequest) -> None:
         """Write a request. If the process has ended, `next_event` says why."""
-        assert self._process.stdin is not None  # noqa: S101
-        try:
-            data = msgspec.json.encode(request) + b"\n"
-        except UnicodeEncodeError:
-            raise UserError("the text contains bytes that are not valid UTF-8") from None
-        with contextlib.suppress(OSError, ValueError):
-            self._process.stdin.write(data)
-            self._process.stdin.flush()
+        self._process.send(request)
 
     def next_event(self) -> PredictorEvent:
         """The next event. Raises `UserError` for one of failure, and where the process ended."""
-        assert self._process.stdout is not None  # noqa: S101
-        line = self._process.stdout.readline()
-        if not line:
-            raise UserError(self._end_description(), 1)
+        line = next(self._process.lines(), None)
+        if line is None:
+            status, last = self._process.end()
+            printed = f"; it last printed: {last}" if last else ""
+            raise UserError(f"{_WORDING.name} ended with exit status {status}{printed}", 1)
         try:
             event = self._decoder.decode(line)
         except BAD_CONTENT as error:
-            raise UserError(f"the process that predicts sent no event: {error}", 1) from None
+            raise UserError(f"{_WORDING.name} sent no event: {error}", 1) from None
         if isinstance(event, PredictionFailed):
             raise UserError(event.message, event.exit_status)
         return event
 
     def close(self) -> None:
-        """Stop the process: close its stdin, and kill it if it still works."""
-        for stream in (self._process.stdin, self._process.stdout):
-            with contextlib.suppress(OSError):
-                if stream is not None:
-                    stream.close()
-        try:
-            self._process.wait(CLOSE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self._process.kill()
-            self._process.wait()
-        self._errors.close()
-
-    def _end_description(self) -> str:
-        status = self._process.wait()
-        if status == KILLED:
-            return (
-                "the process that predicts was killed, most likely because memory ran out; end "
-                "other programs that need memory, or use a smaller base"
-            )
-        self._errors.seek(0)
-        lines = self._errors.read().decode("utf-8", "replace").strip().splitlines()
-        last = f"; it last printed: {lines[-1]}" if lines else ""
-        return f"the process that predicts ended with exit status {status}{last}"
+        """Stop the process: close its input, and kill it if it still works."""
+        self._process.close()

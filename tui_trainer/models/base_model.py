@@ -16,6 +16,7 @@ from transformers import (
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
 )
 from transformers.utils import logging as _logging
 
@@ -82,7 +83,21 @@ def load_tokenizer(model: str, *, trust_remote_code: bool = False) -> Any:
         raise UserError(_explain(model, "tokenizer", error)) from error
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
+    tokenizer.generation_stops = _generation_stops(model)
     return tokenizer
+
+
+def _generation_stops(model: str) -> tuple[int, ...]:
+    """Return the end-of-text tokens of the base's settings for generating; none where it has no
+    such settings."""
+    try:
+        config = GenerationConfig.from_pretrained(
+            resolve(model), local_files_only=_only_local(model)
+        )
+    except (*_LOADING_ERRORS, TypeError):
+        return ()
+    ids = config.eos_token_id
+    return tuple(ids) if isinstance(ids, list) else () if ids is None else (ids,)
 
 
 def context_of(model: str, trust_remote_code: bool = False) -> int | None:

@@ -4,22 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.models.template_messages import RenderedTurns, TemplateRenderer
+from tui_trainer.models.turn_end import find_turn_end, generation_stops
 from tui_trainer.text.formats import count
 
-_SENTINEL = "answer"
-
-
-class RenderedTurns(Protocol):
-    """A turn of a conversation."""
-
-    @property
-    def role(self) -> str: ...
-
-    @property
-    def content(self) -> str: ...
+__all__ = [
+    "EncodedPrompt",
+    "RenderedTurns",
+    "context_length",
+    "fit",
+    "opening_tokens",
+    "render",
+    "stop_tokens",
+    "with_opening",
+]
 
 
 @dataclass(frozen=True)
@@ -31,27 +32,38 @@ class EncodedPrompt:
     max_new_tokens: int  # most tokens of the answer
 
 
-def render(tokenizer: Any, turns: Sequence[RenderedTurns], *, ask: bool) -> str:
+def render(tokenizer: Any, turns: Sequence[RenderedTurns], *, ask: bool, tools: str = "") -> str:
     """Return the conversation in the base's chat template; with `ask` up to where an answer starts.
+    `tools` are definitions of tools, a JSON list. Raises `UserError` for conversations that the
+    template refuses, such as those with system turns."""
+    renderer = TemplateRenderer(tokenizer)
+    return renderer.render(renderer.messages(turns), ask=ask, tools=tools)
 
-    Without a template every turn is a line, and answers end with the end-of-text token. Raises
-    `UserError` for conversations that the template refuses, such as those with system turns.
-    """
-    if not tokenizer.chat_template:
-        end = tokenizer.eos_token or ""
-        return "".join(t.content + (end if t.role == "assistant" else "\n") for t in turns)
-    messages = [{"role": turn.role, "content": turn.content} for turn in turns]
-    try:
-        text: str = tokenizer.apply_chat_template(
-            messages, tokenize=False, add_generation_prompt=ask
-        )
-    except Exception as error:  # templates may raise anything
-        raise UserError(f"the base's chat template refuses the conversation: {error}") from error
-    return text
+
+def opening_tokens(tokenizer: Any) -> list[int]:
+    """Return the tokens that the base's tokenizer puts before every text, such as
+    beginning-of-text; `with_opening` puts them there in training, chat and evaluation."""
+    plain = tokenizer("a", add_special_tokens=False).input_ids
+    whole: list[int] = tokenizer("a").input_ids
+    for start in range(len(whole) - len(plain) + 1):
+        if whole[start : start + len(plain)] == plain:
+            return list(whole[:start])
+    return []
+
+
+def with_opening(opening: list[int], ids: list[int]) -> list[int]:
+    """Return a text's tokens after the tokenizer's opening ones, exactly once where the chat
+    template or the text has them already."""
+    missing = 0 if ids[: len(opening)] == opening else len(opening)
+    return opening[:missing] + ids
 
 
 def fit(
-    tokenizer: Any, turns: Sequence[RenderedTurns], context: int | None, max_new_tokens: int
+    tokenizer: Any,
+    turns: Sequence[RenderedTurns],
+    context: int | None,
+    max_new_tokens: int,
+    tools: str = "",
 ) -> EncodedPrompt:
     """Return the prompt for the next answer of up to `max_new_tokens` tokens.
 
@@ -64,13 +76,15 @@ def fit(
         raise UserError("there is no question to answer: the last turn must be the user's")
     opening = 1 if turns[0].role == "system" and len(turns) > 1 else 0
     dropped = 0
+    before = opening_tokens(tokenizer)
     while True:
         kept = [*turns[:opening], *turns[opening + dropped :]]
         ids: list[int] = tokenizer(
-            render(tokenizer, kept, ask=True), add_special_tokens=False
+            render(tokenizer, kept, ask=True, tools=tools), add_special_tokens=False
         ).input_ids
         if not ids:
             raise UserError("the question is empty")
+        ids = with_opening(before, ids)
         # At most half of the context is reserved for the answer.
         if context is None or len(ids) + min(max_new_tokens, context // 2) <= context:
             most = max_new_tokens if context is None else min(max_new_tokens, context - len(ids))
@@ -103,31 +117,15 @@ def context_length(config: Any) -> int | None:
 
 def stop_tokens(model: Any, tokenizer: Any) -> list[int]:
     """Return the ids that end an answer: every end-of-text token of model, configuration and
-    tokenizer, and the special token that ends a turn in the chat template."""
+    tokenizer, and the special token that ends an answer in the chat template and is learned."""
+    end = find_turn_end(TemplateRenderer(tokenizer), generation_stops(tokenizer))
     found: list[int] = []
     for ids in (
         model.generation_config.eos_token_id,
         model.config.get_text_config().eos_token_id,
         tokenizer.eos_token_id,
-        _end_of_turn(tokenizer),
+        None if end is None or not tokenizer.chat_template else end.token(tokenizer),
     ):
         if ids is not None:
             found += ids if isinstance(ids, list) else [ids]
     return sorted(set(found))
-
-
-def _end_of_turn(tokenizer: Any) -> int | None:
-    """Return the special token after an answer in the chat template; None where there is none."""
-    if not tokenizer.chat_template:
-        return None
-    turns = [{"role": "user", "content": "?"}, {"role": "assistant", "content": _SENTINEL}]
-    try:
-        text: str = tokenizer.apply_chat_template(turns, tokenize=False)
-    except Exception:  # a template that cannot render an answer
-        return None
-    after = tokenizer(text.rpartition(_SENTINEL)[2], add_special_tokens=False).input_ids
-    if not after:
-        return None
-    first: int = after[0]
-    special = {i for i, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return first if first in special else None

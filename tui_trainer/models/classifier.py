@@ -97,12 +97,16 @@ def load_classifier(
     labels: Sequence[str] = (),
     *,
     device: torch.device | None = None,
+    dtype: torch.dtype | None = None,
+    four_bit: bool = False,
     trust_remote_code: bool = False,
 ) -> Classifier:
-    """Load the classifier whose adapter is in `folder`, in fp32, or in bf16 where memory runs out.
+    """Load the classifier whose adapter is in `folder`. Raises `UserError` for an adapter that is
+    damaged or made for another base.
 
-    `labels` are the names of its classes where the folder does not have them, as a checkpoint's.
-    Raises `UserError` for an adapter that is damaged or made for another base.
+    labels: names of its classes where the folder does not have them, as a checkpoint's.
+    dtype: type of the base's weights; None: fp32, or bf16 where memory runs out.
+    four_bit: quantise the base, see `base_model.load_base`.
     """
     values, tensors = _read(folder)
     labels = adapter_files.labels(folder) or list(labels)
@@ -114,7 +118,8 @@ def load_classifier(
     check_origin(folder, adapter_files.read_info(folder), values, origin)
     tokenizer = bases.load_tokenizer(origin.model, trust_remote_code=trust_remote_code)
     target = device or bases.pick_device()
-    base = _load_base(origin, labels, target, trust_remote_code)
+    types = (torch.float32, torch.bfloat16) if dtype is None else (dtype,)
+    base = _load_base(origin, labels, target, types, four_bit, trust_remote_code)
     text_config = base.config.get_text_config()
     text_config.pad_token_id = tokenizer.pad_token_id  # where a decoder's last token is
     model = _attach(base, folder, tensors)
@@ -143,9 +148,14 @@ def _read(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
 
 
 def _load_base(
-    origin: BaseIdentity, labels: Sequence[str], device: torch.device, trusted: bool
+    origin: BaseIdentity,
+    labels: Sequence[str],
+    device: torch.device,
+    types: Sequence[torch.dtype],
+    four_bit: bool,
+    trusted: bool,
 ) -> Any:
-    types = (torch.float32, torch.bfloat16)
+    """Return the base in the first of the `types` for which the memory suffices."""
     for dtype in types:
         try:
             return bases.load_base(
@@ -153,6 +163,7 @@ def _load_base(
                 device,
                 dtype,
                 labels=labels,
+                four_bit=four_bit,
                 trust_remote_code=trusted,
                 not_finite=origin.not_finite,
             )

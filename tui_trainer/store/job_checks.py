@@ -8,40 +8,56 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from tui_trainer.contracts.best_metric import metric_of
-from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError
 from tui_trainer.contracts.estimate import JobIssue
 from tui_trainer.contracts.job import Job, Quantization, TrainingSettings
 from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import (
+    NEEDS_DATASETS,
+    NEEDS_PYARROW,
+    hub_dataset,
+    source_weights,
+)
+from tui_trainer.store.regular_files import without_mark
 from tui_trainer.text import formats
 
 # The range of learning rates at which adapters learn.
 LOW_RATE, HIGH_RATE = 1e-6, 2e-2
+_OF_PYARROW = {".parquet": "Parquet", ".arrow": "Arrow", ".zst": "Zstandard"}
+_COUNTED = (".jsonl", ".ndjson", ".csv", ".tsv")
 _COUNTED_BYTES = 64 << 20  # size of the largest file that is read only to count its rows
 
 
 def check(job: Job, *, count: bool = True) -> list[JobIssue]:
     """Issues of a resolved job, errors first. Without `count` the data is not read, and issues
     that depend on its size are not found."""
-    rows = count_rows(jobs.file_list(job.data.train)) if count else None
+    train = job.data.train
+    rows = count_rows(jobs.file_list(train), source_weights(train)) if count else None
     found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows)]
     found += [*_lora(job), *_augment(job, rows)]
     return sorted(found, key=lambda finding: finding.level != "error")
 
 
-def count_rows(files: Sequence[Path]) -> int | None:
-    """Approximate number of rows of data files; None if counting them would take long."""
-    total = 0
-    for file in files:
+def count_rows(files: Sequence[Path], weights: Sequence[float] = ()) -> int | None:
+    """Approximate number of rows of data files, each times its weight; None if counting them would
+    take long."""
+    total = 0.0
+    for file, weight in zip(files, weights or [1.0] * len(files), strict=True):
         try:
-            if file.suffix.lower() not in (".jsonl", ".ndjson", ".csv"):
+            if file.suffix.lower() not in _COUNTED:
                 return None
             if file.stat().st_size > _COUNTED_BYTES:
                 return None
-            total += _count(file)
+            rows = _count(file)
         except (OSError, csv.Error, UnicodeDecodeError):
             return None
-    return total
+        if rows is None:
+            return None
+        total += rows * weight
+    return round(total)
 
 
 def planned_steps(job: Job, rows: int | None) -> int | None:
@@ -89,12 +105,18 @@ def process_errors(job: Job) -> list[JobIssue]:
     return found
 
 
-def _count(file: Path) -> int:
-    if file.suffix.lower() == ".csv":
+def _count(file: Path) -> int | None:
+    """Number of rows of a table or of JSON lines; None for other content."""
+    if file.suffix.lower() in (".csv", ".tsv"):
         with file.open(newline="", encoding="utf-8-sig") as stream:
             return max(0, sum(1 for row in csv.reader(stream) if row) - 1)
     with file.open("rb") as lines:
-        return sum(1 for line in lines if line.strip())
+        first = without_mark(next((line for line in lines if line.strip()), b""))
+        try:
+            msgspec.json.decode(first, type=dict[str, msgspec.Raw])
+        except BAD_CONTENT:
+            return None  # a list, an object on several lines, or compressed
+        return 1 + sum(1 for line in lines if line.strip())
 
 
 def _errors(job: Job) -> list[JobIssue]:
@@ -162,10 +184,14 @@ def _samples(job: Job) -> list[JobIssue]:
 def _absent(job: Job) -> list[JobIssue]:
     """Missing packages that this job needs, beyond those of every training."""
     found = []
-    table = next((f for f in jobs.data_files(job) if f.suffix.lower() == ".parquet"), None)
+    files = jobs.data_files(job)
+    table = next((f for f in files if f.suffix.lower() in _OF_PYARROW), None)
     if table is not None and not _installed("pyarrow"):
-        text = f'{table.name}: reading Parquet needs pyarrow: pip install "tui-trainer[parquet]"'
+        text = f"{table.name}: reading {_OF_PYARROW[table.suffix.lower()]} {NEEDS_PYARROW}"
         found.append(_error("data.train", text))
+    dataset = next((f for f in files if hub_dataset(f) is not None), None)
+    if dataset is not None and not _installed("datasets"):
+        found.append(_error("data.train", f"{dataset}: a data set of the hub {NEEDS_DATASETS}"))
     if job.training.optimizer == "adamw-8bit" and not _installed("bitsandbytes"):
         text = (
             'training.optimizer = "adamw-8bit" needs bitsandbytes: pip install bitsandbytes, or '

@@ -12,9 +12,10 @@ from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job, LoraSettings
 from tui_trainer.store import toml
+from tui_trainer.store.data_sources import file_list as file_list
+from tui_trainer.store.data_sources import resolve_files as resolve_files
+from tui_trainer.store.data_sources import resolve_sources
 from tui_trainer.store.settings import load_settings
-
-DATA_SUFFIXES = (".jsonl", ".ndjson", ".json", ".csv", ".parquet")
 
 
 def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
@@ -40,7 +41,7 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
         raise UserError(f"{where}: data.validation and data.val_split exclude each other")
     data = msgspec.structs.replace(
         job.data,
-        train=resolve_files(job.data.train, folder, f"{where}: data.train"),
+        train=resolve_sources(job.data.train, folder, f"{where}: data.train"),
         validation=None
         if job.data.validation is None
         else resolve_files(job.data.validation, folder, f"{where}: data.validation"),
@@ -75,40 +76,12 @@ def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
 
 
 def data_files(job: Job) -> list[Path]:
-    """All data files of a resolved job, training files first."""
+    """All data files of a resolved job, training files first; see `data_sources.file_list`."""
     data = job.data
     parts = (
         data.train, data.validation, data.test, data.replay, data.retain, data.null_space
     )  # fmt: skip
     return [f for part in parts for f in file_list(part)]
-
-
-def file_list(value: str | list[str] | None) -> list[Path]:
-    """One file, several or none, as paths."""
-    if value is None:
-        return []
-    return [Path(value)] if isinstance(value, str) else [Path(item) for item in value]
-
-
-def resolve_files(value: str | list[str], folder: Path, where: str) -> list[str]:
-    """Data files as absolute paths; relative ones start at `folder`. Raises `UserError`, whose
-    message starts with `where`, for a file that is missing, empty or in another format."""
-    files = file_list(value)
-    if not files:
-        raise UserError(f"{where}: the list is empty; name at least one file")
-    resolved = []
-    for file in files:
-        full = (folder / file.expanduser()).resolve()
-        if full.suffix.lower() not in DATA_SUFFIXES:
-            raise UserError(f"{where}: {file} is not one of the formats {' '.join(DATA_SUFFIXES)}")
-        if not full.exists():
-            raise UserError(f"{where}: {full} does not exist")
-        if not full.is_file():
-            raise UserError(f"{where}: {full} is not a file")
-        if full.stat().st_size == 0:
-            raise UserError(f"{where}: {full} is empty; it needs at least one example")
-        resolved.append(str(full))
-    return resolved
 
 
 def _resolve_advisor(wanted: dict[str, Any] | None, where: str) -> AdvisorSettings | None:

@@ -16,7 +16,7 @@ from typing import Any, Generic, NamedTuple, TypeVar, overload
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT, reason_of
-from tui_trainer.store.regular_files import open_regular
+from tui_trainer.store.regular_files import open_regular, without_mark
 from tui_trainer.text import formats
 
 T = TypeVar("T")
@@ -112,7 +112,9 @@ class RecordDecoder(Generic[T]):
                 self._note(line.number, line.problem)
                 continue
             try:
-                record = self._decoder.decode(line.data)
+                record = self._decoder.decode(
+                    line.data if line.number > 1 else without_mark(line.data)
+                )
             except BAD_CONTENT as error:
                 if line.complete:  # otherwise it is being written, or its writer was killed
                     self._note(line.number, reason_of(error))

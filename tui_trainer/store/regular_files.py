@@ -10,6 +10,7 @@ from pathlib import Path
 
 _ALL = 1 << 62
 _LEAST = 4096
+_MARK = b"\xef\xbb\xbf"
 NOT_REGULAR = "not a regular file"
 
 
@@ -47,3 +48,8 @@ def read_regular(path: Path, most: int = _ALL) -> bytes:
             most -= len(part)
             ahead -= len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def without_mark(data: bytes) -> bytes:
+    """UTF-8 text without the byte order mark that some editors put before it."""
+    return data.removeprefix(_MARK)

@@ -64,7 +64,7 @@ def save_setting(key: str, settings: TeachingSettings | ChatSettings) -> Path:
         paths.make_private_dir(file.parent)
         with locked(file.parent / ".config.lock"):
             load_settings()  # raises for an invalid file, which must not be overwritten
-            document = tomlkit.parse(file.read_text("utf-8") if file.exists() else "")
+            document = tomlkit.parse(file.read_text("utf-8-sig") if file.exists() else "")
             _put(document, key, settings)
             atomic.write_bytes(file, tomlkit.dumps(document).encode())
     except TOMLKitError as error:

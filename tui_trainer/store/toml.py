@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.store.regular_files import without_mark
 
 T = TypeVar("T")
 
@@ -24,13 +25,19 @@ _PLACE = re.compile(r"(?P<what>.*) - at `\$\.?(?P<at>[^`]*)`", re.S)
 def read_toml(path: Path) -> dict[str, Any]:
     """The file as plain values. Raises `UserError` that names the file and the line."""
     try:
-        with path.open("rb") as file:
-            return tomllib.load(file)
+        return tomllib.loads(without_mark(path.read_bytes()).decode())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None
     except IsADirectoryError:
         raise UserError(f"{path} is a folder; a TOML file is needed") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        byte = error.object[error.start]
+        encoding = "UTF-16" if error.object.startswith((b"\xff\xfe", b"\xfe\xff")) else "Latin-1"
+        raise UserError(
+            f"{path} is not UTF-8 (byte {error.start + 1} is 0x{byte:02X}), probably {encoding}: "
+            f"save it as UTF-8, or convert it with iconv -f {encoding} -t UTF-8"
+        ) from None
+    except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path} is not valid TOML: {error}") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None

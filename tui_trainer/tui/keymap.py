@@ -188,6 +188,8 @@ KEYS: tuple[Key, ...] = (
     Key("start", "ctrl+s", "screen.start", "start", "start this run", "new", 3, True),
     Key("more", "ctrl+o", "screen.more", "more", "show or hide more settings (optimizer, "
         "precision, early stopping ...)", "new", 4, True),
+    Key("look", "ctrl+l", "screen.look", "data", "look at the data before the run: what is left "
+        "out, how long the rows are, and what is learned in them", "new", 5, True),
     Key("next_choice", "right,space", "screen.turn(1)", "next choice", "the next choice of a field "
         "with a fixed set of choices; enter lists them", "new"),
     Key("previous_choice", "left", "screen.turn(-1)", "previous choice", "the previous choice",

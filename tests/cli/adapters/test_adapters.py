@@ -15,9 +15,10 @@ from tui_trainer.cli import main
 from tui_trainer.cli.adapters import compare, merge
 from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import atomic, evaluation_files
+from tui_trainer.store import atomic
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
+from tui_trainer.store.runs import evaluation_files
 
 Capture = pytest.CaptureFixture[str]
 

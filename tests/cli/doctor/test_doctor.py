@@ -82,7 +82,10 @@ def test_each_missing_thing_has_its_repair(machine: SystemInfo) -> None:
     found = diagnosis.find_missing(bare, TORCH, poor, base_present=False)
     repairs = {item.what: item.repair for item in found}
     assert repairs["peft (needed to train)"] == 'pip install "tui-trainer[train]"'
-    assert repairs["pyarrow (reads .parquet data)"] == 'pip install "tui-trainer[parquet]"'
+    assert (
+        repairs["pyarrow (reads .parquet, .arrow and .zst data)"]
+        == 'pip install "tui-trainer[parquet]"'
+    )
     assert repairs["a terminal of 80×24 cells"] == "enlarge the window"
     assert len(found) == 6
 

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from tests.repl.conftest import Room
 from tui_trainer.cli import main
@@ -52,7 +54,8 @@ def run(tmp_path: Path) -> RunFolder:
     (tmp_path / "job.toml").write_text('name = "small"\n[data]\ntrain = "train.jsonl"\n')
     folder = run_folder.create_run(tmp_path / "runs", jobs.load_job(tmp_path / "job.toml"))
     folder.adapter_dir.mkdir()
-    (folder.adapter_dir / "adapter_config.json").write_text("{}")
+    (folder.adapter_dir / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    save_file({"lora_A": np.zeros(1)}, folder.adapter_dir / "adapter_model.safetensors")
     return folder
 
 
@@ -187,6 +190,11 @@ def test_a_classifier_gets_its_scores_by_class(
         (["builtin", "--data", "test.jsonl", "--gate"], "has no adapter, so it is its own base"),
         (["builtin", "--golden", "bad-golden.jsonl"], "line 1: the question is empty"),
         (["builtin", "--data", "test.jsonl", "--name", "../x"], "cannot be a folder's name"),
+        (["builtin", "--task-files", "."], "--task-files has no effect without --tasks"),
+        (
+            ["builtin", "--tasks", "arc_easy", "--data", "test.jsonl", "--max-new-tokens", "3"],
+            "--data and --max-new-tokens cannot be used together with --tasks",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_one_sentence(

@@ -180,7 +180,8 @@ def test_bad_arguments_are_one_sentence(
     store: AdapterStore, file: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     for arguments, reason in (
-        (("nope", str(file)), "there is no adapter 'nope'"),
+        (("nope", str(file)), "there is no run, adapter or model 'nope'"),
+        (("builtin", str(file)), "builtin is a model without an adapter"),
         (("pets", str(tmp_path / "gone.csv")), "is not a file"),
         (("pets", str(file), "-o", str(file)), "write to another one"),
         (("pets", str(file), "-o", str(tmp_path / "out.xlsx")), "end its name in one of"),

@@ -76,7 +76,7 @@ def test_every_format_gives_the_same_rows(tmp_path: Path) -> None:
     assert read[0] == read[1] == read[2]
 
 
-def test_a_template_that_rewrites_earlier_turns_is_refused(
+def test_a_template_whose_answers_do_not_follow_their_prompts_is_refused(
     write_rows: Callable[..., Path], tokenizer: Any
 ) -> None:
     import copy
@@ -85,7 +85,9 @@ def test_a_template_that_rewrites_earlier_turns_is_refused(
     strange.chat_template = (
         "{{ messages|length }}{% for m in messages %}{{ m.content }}{% endfor %}"
     )
-    with pytest.raises(UserError, match=r"line 1: .* rewrites earlier turns"):
+    with pytest.raises(
+        UserError, match=r"does not write an answer after the prompt for it .*line 1"
+    ):
         dataset(write_rows("t.jsonl", [{"messages": CHAT}]), strange)
 
 
@@ -114,14 +116,18 @@ def test_the_split_is_disjoint_and_seeded(write_rows: Callable[..., Path], token
 @pytest.mark.parametrize(
     ("name", "content", "sentence"),
     [
-        ("t.jsonl", "not json\n", "t.jsonl line 1 is not valid JSON"),
+        ("t.jsonl", "not json\n", "t.jsonl has no row that can be read; line 1: not valid"),
         ("t.jsonl", "\n\n", "no examples"),
-        ("t.jsonl", "[1]\n", "an object with named fields is needed"),
-        ("t.json", '{"a": 1}', "a list of objects is needed"),
-        ("t.csv", "question,answer\nwhy?\n", "t.csv line 2: the field 'answer' is missing"),
-        ("t.jsonl", '{"question": 3, "answer": "x"}\n', "the field 'question' is not text"),
+        ("t.jsonl", "[1]\n", "row 1: not an object with named fields"),
+        ("t.json", '{"a": 1}', "t.json: fields not recognised (a)"),
+        ("t.csv", "question,answer\nwhy?\n", "no answer field beside 'question' (t.csv line 2)"),
+        ("t.jsonl", '{"question": {"a": 1}, "answer": "x"}\n', "'question' is not text"),
         ("t.jsonl", '{"messages": [{"role": "boss", "content": "x"}]}\n', "line 1: boss"),
-        ("t.jsonl", '{"messages": [{"content": "x"}]}\n', "each turn needs a role"),
+        (
+            "t.jsonl",
+            '{"messages": [{"content": "x"}]}\n',
+            "not a list of turns with role and content",
+        ),
     ],
 )
 def test_bad_rows_are_named(tmp_path: Path, name: str, content: str, sentence: str) -> None:

@@ -68,22 +68,32 @@ CASES: list[tuple[dict[str, Any], str]] = [
     (talk(weight=0), known_fields.NOT_LEARNED),
     (talk(train=False), known_fields.NOT_LEARNED),
     ({**GOOD, "weight": 0}, known_fields.NO_WEIGHT),
-    (talk(content=None, tool_calls=CALL), known_fields.TOOLS),
-    (talk(tool_calls=CALL), known_fields.TOOLS),
-    (talk(content=None, function_call={"name": "f", "arguments": "{}"}), known_fields.TOOLS),
-    ({"messages": [*TALK, {"role": "function", "name": "f", "content": "3"}]}, known_fields.TOOLS),
-    ({"messages": TALK, "tools": CALL}, known_fields.TOOLS),
-    ({"messages": TALK, "tool_calls": CALL}, known_fields.TOOLS),
-    ({**GOOD, "tools": json.dumps(CALL)}, known_fields.TOOLS),
-    ({"messages": TALK, "history": [["earlier", "said"]]}, known_fields.HISTORY_BESIDE),
+    (talk(content=None, tool_calls=[{"id": "1", "function": {}}]), known_fields.BAD_CALL),
+    (talk(content=None, function_call={"arguments": "{}"}), known_fields.BAD_CALL),
+    (talk(tool_calls=[{"name": "f", "arguments": "no object"}]), known_fields.BAD_CALL),
+    ({"messages": TALK, "tools": [{"type": "function"}]}, known_fields.BAD_TOOLS),
+    ({**GOOD, "tools": "search"}, known_fields.BAD_TOOLS),
+    ({"messages": TALK, "tool_calls": CALL}, known_fields.CALLS_BESIDE),
+    ({"messages": "q"}, known_fields.NOT_TURNS),
+    ({"messages": ["q", "a"]}, known_fields.NOT_TURNS),
+    ({"turns": ["first question", "second question"]}, known_fields.NOT_TURNS),
+    ({"messages": [{"content": "q"}]}, known_fields.NOT_TURNS),
+    ({"prompt": "q"}, "no answer field beside 'prompt'"),
+    ({"output": "a"}, "no question field beside 'output'"),
+    ({"prompt": "q", "completion": {"a": 1}}, "'completion' is not text"),
+    ({"question": "q", "answer": ["a", "b"]}, known_fields.PARTS),
+    ({"question": "q", "answers": {"text": ["a"]}, "context": "c"}, known_fields.NESTED),
+    ({**GOOD, "weight": -1}, known_fields.BAD_WEIGHT),
+    ({**GOOD, "weight": "heavy"}, known_fields.BAD_WEIGHT),
     ({**GOOD, "history": "earlier"}, known_fields.HISTORY_SHAPE),
     ({**GOOD, "history": [["one", "two", "three"]]}, known_fields.HISTORY_SHAPE),
     ({**GOOD, "history": [["asked", ""]]}, known_fields.EMPTY),
-    ({"prompt": "q", "chosen": "a", "rejected": "b"}, known_fields.PAIRED),
-    ({"instruction": "q", "output": "", "chosen": "a", "rejected": "b"}, known_fields.PAIRED),
-    ({"chosen": TALK, "rejected": TALK}, known_fields.PAIRED),
+    ({"chosen": "a", "rejected": "b"}, known_fields.NO_QUESTION),
+    ({"chosen": TALK[1:], "rejected": TALK}, known_fields.NO_QUESTION),
+    ({"prompt": "q", "rejected": "b"}, known_fields.EMPTY),
     ({**GOOD, "images": ["a.png"]}, known_fields.MEDIA),
     (talk(audio={"id": "a1"}), known_fields.MEDIA),
+    ({"text": "a text", "images": ["a.png"]}, known_fields.MEDIA),
     ({"messages": [{"role": "boss", "content": "q"}, TALK[1]]}, known_fields.ROLE),
     ({"messages": TALK[:1]}, known_fields.NO_ANSWER),
     (talk(content=[{"type": "image_url", "image_url": {"url": "x"}}]), known_fields.PARTS),
@@ -115,7 +125,7 @@ KEPT: list[dict[str, Any]] = [
     {"messages": TALK, "chosen": TALK, "rejected": TALK},
     talk(tool_calls=None, function_call={"name": None}, weight=1),
     {"text": "a text", "label": 0},
-    {"text": "a text", "chosen": "x", "images": ["a.png"]},
+    {"text": "a text", "chosen": "x"},
     {"messages": [{"role": "tool", "content": "3"}, *TALK]},
     {"instruction": "q", "input": "[]", "output": "null"},
 ]
@@ -149,8 +159,10 @@ def test_marks_in_a_table_equal_those_in_json_lines(tmp_path: Path) -> None:
     found = row_formats.read_rows([tmp_path / "t.csv"])
     assert [row.messages[1].content for row in found.found] == ["a"]
     assert left_out(found) == {
-        "marked as a wrong answer by 'label'": 1, known_fields.NO_WEIGHT: 1, known_fields.TOOLS: 1,
-    }  # fmt: skip
+        "marked as a wrong answer by 'label'": 1,
+        known_fields.NO_WEIGHT: 1,
+        known_fields.BAD_TOOLS: 1,
+    }
     assert not found.unused and not found.columns
 
 
@@ -227,17 +239,17 @@ def test_fields_that_are_not_used_are_counted_and_other_columns_named(
     values[3].pop("output")
     found = row_formats.read_rows([write_rows("t.jsonl", values)])
     assert len(found.found) == 5 and not found.left_out
+    assert [turn.content for turn in found.found[0].messages] == ["q\n\nmore", "a"]
+    assert [turn.content for turn in found.found[2].messages] == ["q\n\nit rains", "a"]
     assert unused(found) == {
-        "context": 1,
         "history": 1,
-        "input": 1,
         "label": 1,
         "messages.reasoning_content": 1,
         "prompt": 1,
         "system": 1,
         "text": 1,
     }
-    assert next(item for item in found.unused if item.field == "input").where == ["t.jsonl line 1"]
+    assert next(item for item in found.unused if item.field == "text").where == ["t.jsonl line 5"]
     assert found.columns == ["id", "source", "messages.name"]
 
 
@@ -259,12 +271,15 @@ def test_classes_are_not_treated_as_marks(write_rows: WriteRows) -> None:
 
 
 def test_all_reasons_are_reported_where_no_row_remains(write_rows: WriteRows) -> None:
-    values = [{**GOOD, "label": False}] * 4 + [{"messages": TALK, "tools": CALL}, {"text": " "}]
+    values = [{**GOOD, "label": False}] * 4 + [
+        {"messages": TALK, "tool_calls": CALL},
+        {"text": " "},
+    ]
     with pytest.raises(UserError) as caught:
         row_formats.read_rows([write_rows("t.jsonl", values)])
     assert str(caught.value) == (
         "t.jsonl: all 6 rows are left out: 4 × marked as a wrong answer by 'label' (t.jsonl line "
-        f"1, t.jsonl line 2, t.jsonl line 3, …); 1 × {known_fields.TOOLS} (t.jsonl line 5); "
+        f"1, t.jsonl line 2, t.jsonl line 3, …); 1 × {known_fields.CALLS_BESIDE} (t.jsonl line 5); "
         "1 × empty (t.jsonl line 6); at least one other row is needed"
     )
 
@@ -349,7 +364,7 @@ def test_data_json_the_log_and_resume(
     folder = make_run(
         [*made, {**made[0], "completion": "a dog", "label": False}],
         training={"max_steps": 2, "eval_every": 0, "checkpoint_every": 0},
-        data={"val_split": None, "validation": str(held)},
+        data={"val_split": None, "validation": str(held), "allow_dropped": 0.25},
     )
     assert run_engine(folder) == 0
     report = folder.data()
@@ -371,6 +386,30 @@ def test_data_json_the_log_and_resume(
     refusal = folder.events()[-1].message
     assert "the data files are unchanged since the run started" in refusal
     assert "it had 13 training" in refusal
+
+
+def test_too_many_rows_left_out_are_refused_unless_the_job_allows_it(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
+) -> None:
+    """The share that the message proposes is enough, and a resume is not asked again."""
+    good = [{"prompt": f"what is {i}?", "completion": f"the cat {i}"} for i in range(71)]
+    rows = [*good, *({"prompt": f"and {i}?"} for i in range(29))]
+    length = {"training": {"max_steps": 2, "eval_every": 0, "checkpoint_every": 1}}
+    refused = make_run(rows, **length, data={"val_split": None, "validation": None})
+    assert run_engine(refused) == 2
+    (refusal,) = [event.message for event in refused.events() if event.kind == "error"]
+    assert refusal == (
+        "29 of 100 training rows would be left out: 29 × no answer field beside 'prompt' "
+        "(train.jsonl line 72, train.jsonl line 73, train.jsonl line 74, …); mend them, or allow "
+        "it with data.allow_dropped = 0.29 (--set data.allow_dropped=0.29)"
+    )
+    part = {"val_split": None, "validation": None, "allow_dropped": 0.29}
+    allowed = make_run(rows, **length, data=part)
+    assert run_engine(allowed) == 0
+    values = json.loads(allowed.info_file.read_bytes())
+    values["job"]["data"]["allow_dropped"] = 0.0
+    allowed.info_file.write_text(json.dumps(values))
+    assert run_engine(allowed, "--from", "1") == 0
 
 
 def _plain(report: DataReport) -> dict[str, Any]:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.engine.data.data_files import read_objects
 from tui_trainer.engine.data.questions import read_questions
 from tui_trainer.engine.data.rows import Message
 
@@ -63,14 +62,14 @@ def test_a_row_of_training_is_asked_without_its_answer(
 def test_a_bad_row_has_an_error_and_takes_no_other_with_it(tmp_path: Path) -> None:
     file = written(
         tmp_path, "rows.jsonl", {"text": "a"}, {"text": " "}, "not json", {"label": 1}, "[1]", "",
-        {"text": 3}, {"text": "b"},
+        {"text": {"a": 1}}, {"text": "b"},
     )  # fmt: skip
     found = list(read_questions(file, "classification"))
     assert [each.row for each in found] == [1, 2, 3, 4, 5, 7, 8]
     assert [each.text() for each in found if each.error is None] == ["a", "b"]
     errors = [each.error or "" for each in found if each.error is not None]
     assert [error.partition(" ")[2][0] for error in errors] == ["2", "3", "4", "5", "7"]
-    assert "'text'; found: label" in errors[2]
+    assert "the field 'text' (found: label)" in errors[2]
 
 
 def test_a_conversation_that_cannot_be_asked_has_an_error(tmp_path: Path) -> None:
@@ -78,7 +77,7 @@ def test_a_conversation_that_cannot_be_asked_has_an_error(tmp_path: Path) -> Non
         {"messages": [{"role": "assistant", "content": "a"}]},
         {"messages": "text"},
         {"messages": [{"role": "user", "content": ""}]},
-        {"question": "Q", "tools": [{"name": "search"}]},
+        {"question": "Q", "tools": [{"label": "search"}]},
         {"title": "unknown"},
     ]
     found = list(read_questions(written(tmp_path, "rows.jsonl", *rows), "causal-lm"))
@@ -105,22 +104,21 @@ def test_other_files_have_a_text_or_an_object_in_each_line(tmp_path: Path) -> No
     assert plain[1].error == "line 2: empty"
     objects = written(tmp_path, "stdin", "", {"question": "Q"})
     assert [each.text() for each in read_questions(objects, "causal-lm")] == ["Q"]
+    for content in ('\ufeff{"question": "Q"}\n', '[{"question": "Q"}]'):
+        objects.write_text(content, encoding="utf-8")
+        assert [each.text() for each in read_questions(objects, "causal-lm")] == ["Q"]
 
 
 def test_a_file_that_cannot_be_read_at_all_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="a list of objects is needed"):
-        list(read_questions(written(tmp_path, "rows.json", {"text": "a"}), "classification"))
     with pytest.raises(UserError, match="cannot be read"):
         list(read_questions(tmp_path / "gone", "classification"))
 
 
-def test_a_field_that_csv_refuses_spoils_its_row_alone(tmp_path: Path) -> None:
+def test_quotation_marks_that_do_not_match_spoil_their_row_alone(tmp_path: Path) -> None:
     file = tmp_path / "rows.csv"
-    file.write_text(f"text\nfine\n{'x' * 200_000}\ngood\n")
+    file.write_text(f'text\nfine\n"a "b" c"\n{"x" * 200_000}\ngood\n')
     found = list(read_questions(file, "classification"))
-    assert [each.text() for each in found if each.error is None] == ["fine", "good"]
+    assert [each.text() for each in found if not each.error] == ["fine", "x" * 200_000, "good"]
     assert [each.error for each in found if each.error] == [
-        "line 3: field larger than field limit (131072)"
+        "line 3: quotation marks that do not match: ',' expected after '\"'"
     ]
-    with pytest.raises(UserError, match=r"rows\.csv line 3: field larger"):
-        list(read_objects(file))

@@ -26,7 +26,8 @@ def test_the_saved_adapter_is_measured_at_the_end(
     rows = [{"question": f"what is {i}?", "answer": f"the cat {i}"} for i in range(30, 33)]
     test = tmp_path / "test.jsonl"
     test.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    folder = make_run(data={"test": str(test)})
+    trained = [{"question": f"what is {i}?", "answer": f"the cat {i} sat"} for i in range(20)]
+    folder = make_run([*trained, *rows[:1]], data={"test": str(test)})
     assert run_engine(folder) == 0
     state = folder.state()
     assert state is not None
@@ -38,6 +39,11 @@ def test_the_saved_adapter_is_measured_at_the_end(
     assert 0 <= found["metrics"]["token_f1"] <= 1
     assert len(found["items"]) == 3
     assert any(text.startswith("test data, 3 rows: loss ") for text in events(folder, "evaluation"))
+    assert any(
+        text.startswith("test data: 1 row is in the training data too")
+        and text.endswith(": test.jsonl line 1")
+        for text in events(folder, "warning")
+    )
 
 
 def test_a_classifier_is_measured_by_class(

@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
 )
 
+from tests.classifiers import save_classifier
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationProgress, EvaluationRequest
 from tui_trainer.engine.measure import measure as module
@@ -215,4 +217,20 @@ def test_rows_that_a_classifier_cannot_be_measured_on_are_one_sentence(
 ) -> None:
     request = request_of(tmp_path, classifier, rows, task="classification", labels=LABELS)
     with pytest.raises(UserError, match=message):
+        measure(request, ignore)
+
+
+def test_a_classifiers_adapter_with_values_that_are_not_finite_is_refused(
+    encoder: Path, tmp_path: Path
+) -> None:
+    folder = save_classifier(encoder, tmp_path / "pets", LABELS)
+    file = folder / "adapter_model.safetensors"
+    tensors = load_file(file)
+    next(iter(tensors.values()))[0] = float("nan")
+    save_file(tensors, file)
+    rows = [{"text": "a cat", "label": "cat"}]
+    request = request_of(
+        tmp_path, encoder, rows, task="classification", labels=LABELS, adapter=str(folder)
+    )
+    with pytest.raises(UserError, match="values that are not finite numbers"):
         measure(request, ignore)

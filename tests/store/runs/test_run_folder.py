@@ -41,6 +41,15 @@ def test_a_new_run_has_its_facts(tmp_path: Path, job: Job) -> None:
     assert run_folder.list_runs(tmp_path / "runs") == [folder]
 
 
+def test_byte_order_marks_in_a_run_folder_are_accepted(tmp_path: Path, job: Job) -> None:
+    folder = run_folder.create_run(tmp_path / "runs", job)
+    for file in (folder.info_file, folder.state_file):
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes())
+    again = RunFolder(folder.path)
+    assert again.info() is not None and again.state() is not None
+    assert run_folder.why_unreadable(folder.state_file, RunState) is None
+
+
 def test_run_json_is_read_once_until_it_is_replaced(
     tmp_path: Path, job: Job, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,5 +27,7 @@ def dialogs() -> list[type[Screen[object]]]:
 
 @pytest.mark.parametrize("kind", dialogs(), ids=lambda kind: kind.__name__)
 def test_a_dialog_has_its_stylesheet(kind: type[Screen[object]]) -> None:
-    assert isinstance(kind.CSS_PATH, str | Path)
-    assert (Path(inspect.getfile(kind)).parent / kind.CSS_PATH).is_file()
+    files = kind.CSS_PATH if isinstance(kind.CSS_PATH, list) else [kind.CSS_PATH]
+    for file in files:
+        assert isinstance(file, str | Path)
+        assert (Path(inspect.getfile(kind)).parent / file).is_file()

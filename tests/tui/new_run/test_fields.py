@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tui_trainer.contracts.job import Job
+from tui_trainer.contracts.job import DataSource, Job
 from tui_trainer.store import jobs
 from tui_trainer.tui.new_run import fields as fields_module
 from tui_trainer.tui.new_run import layout, schedule_preview
@@ -51,6 +51,18 @@ def test_several_files(texts: dict[str, str], tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").write_text('{"text": "b"}\n')
     job = checked({**texts, "data.train": "train.jsonl, more.jsonl"}, tmp_path)
     assert len(job.data.train) == 2
+
+
+def test_sources_with_weights(texts: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "more.jsonl").write_text('{"text": "b"}\n')
+    for train in ("train.jsonl, more.jsonl weight=2.5", "more.jsonl  weight=2"):
+        job = checked({**texts, "data.train": train}, tmp_path)
+        weight = float(train.rpartition("=")[2])
+        assert job.data.train[-1] == DataSource(path=str(tmp_path / "more.jsonl"), weight=weight)
+        assert checked(fields_module.texts_of(job), Path("/")) == job
+    for wrong in ("0", "-1", "e", "1e999"):
+        wrong_texts = {**texts, "data.train": f"train.jsonl weight={wrong}"}
+        assert "data.train" in fields_module.check(wrong_texts, tmp_path).errors
 
 
 @pytest.mark.parametrize(

@@ -178,7 +178,10 @@ def find_missing(
         )
     if system.packages.get("pyarrow") is None:
         found.append(
-            MissingItem("pyarrow (reads .parquet data)", 'pip install "tui-trainer[parquet]"')
+            MissingItem(
+                "pyarrow (reads .parquet, .arrow and .zst data)",
+                'pip install "tui-trainer[parquet]"',
+            )
         )
     gpu_build = torch.cuda_build if torch.built_for_cuda else None
     works = torch.version is not None and not torch.problem

@@ -12,12 +12,14 @@ import msgspec
 from tui_trainer.cli.common import options, output
 from tui_trainer.cli.evaluate import tables
 from tui_trainer.cli.evaluate.progress import EvaluationPrinter
+from tui_trainer.cli.evaluate.tasks import TaskOptions, evaluate_tasks
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationReport, EvaluationRequest
 from tui_trainer.contracts.job import Precision, Quantization
 from tui_trainer.evaluation import gate as gates
 from tui_trainer.evaluation import golden, journal, metrics, target, text_scores
 from tui_trainer.evaluation import report as reports
+from tui_trainer.evaluation import tasks as lm_tasks
 from tui_trainer.evaluation.target import Target
 from tui_trainer.launch.measure import measure
 from tui_trainer.store import jobs, paths
@@ -25,6 +27,14 @@ from tui_trainer.store.runs.run_folder import hash_files
 from tui_trainer.text import formats
 
 BLOCKED = 1
+_DEFAULT = click.core.ParameterSource.DEFAULT
+# Names of the parameters of options that differ from the option's.
+_PARAMETERS = {
+    "metric": "wanted",
+    "golden": "golden_files",
+    "gate": "use_gate",
+    "max-new-tokens": "max_new_tokens",
+}
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +65,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     "--metric", "wanted", multiple=True, metavar="NAME", help="Only this; may be repeated."
 )
 @click.option("--limit", type=click.IntRange(1), metavar="N", help="Only the first N rows.")
+@click.option(
+    "--tasks", metavar="NAMES", help="Instead of a file: tasks of lm-eval, with commas between."
+)
+@click.option(
+    "--task-files",
+    type=click.Path(path_type=Path),
+    metavar="FOLDER",
+    help="More tasks for --tasks, as lm-eval's YAML files.",
+)
 @click.option(
     "--max-new-tokens",
     type=click.IntRange(1),
@@ -116,6 +135,8 @@ def evaluate(
     against: str | None,
     wanted: tuple[str, ...],
     limit: int | None,
+    tasks: str | None,
+    task_files: Path | None,
     max_new_tokens: int,
     max_length: int | None,
     precision: Precision | None,
@@ -132,18 +153,27 @@ def evaluate(
 
     Of a model that writes answers: loss, perplexity, exact match, token F1, BLEU, chrF and ROUGE;
     of a classifier: accuracy, precision, recall and F1. What is measured is kept: after Ctrl-C the
-    same command continues. The result of a run or an adapter of the list is written to its
-    evaluations/NAME.json.
+    same command continues. The result of a run is written to its evaluations/NAME.json.
 
     With --gate the same rows are compared with OTHER (default: the base). A lost answer of a golden
     set, or a score that is lower than chance explains, ends with exit status 1.
+
+    With --tasks a model that writes answers is measured on tasks of lm-eval (an extra:
+    pip install "tui-trainer[lm-eval]"), always with its chat template.
 
     \b
     Examples:
       tui-trainer evaluate lighthouse --data test.jsonl --against base
       tui-trainer evaluate builtin --data test.jsonl --metric loss
       tui-trainer evaluate taught-20261121-1 --gate --golden golden.jsonl
+      tui-trainer evaluate lighthouse --tasks arc_easy --limit 200 --against base
     """
+    if name is not None:
+        paths.safe_name(name, "--name")
+    if tasks is not None:
+        _refuse_file_options(context)
+    elif task_files is not None:
+        raise UserError("--task-files has no effect without --tasks; name the tasks")
     runs_dir = options.runs_dir(context)
     found = target.find(reference, runs_dir, trust_remote_code=trust_remote_code)
     other = _other(found, against, runs_dir, use_gate=use_gate, trusted=trust_remote_code)
@@ -156,9 +186,17 @@ def evaluate(
         precision=precision,
         quantization=quantization,
     )
+    if tasks is not None:
+        wanted_tasks = TaskOptions(
+            names=lm_tasks.names(tasks),
+            folder=task_files,
+            limit=limit,
+            max_length=max_length,
+            precision=precision,
+            quantization=quantization,
+        )
+        return evaluate_tasks(found, other, wanted_tasks, name, rows, as_json=as_json)
     files, sets = _files(data, golden_files, found, use_gate=use_gate)
-    if name is not None:
-        paths.safe_name(name, "--name")
     models = [found] if other is None else [found, other]
     measured = [
         _evaluate(model, files, chosen, name, golden_set=False) for model in models if files
@@ -168,9 +206,10 @@ def evaluate(
         if len(group) > 1:
             beside = gates.side_by_side(group[1], group[0])
             group[0] = msgspec.structs.replace(group[0], against=beside)
-    if found.evaluations is not None:
+    folder = found.evaluations_dir()
+    if folder is not None:
         for report in (*measured[:1], *checked[:1]):
-            file = reports.write(report, found.evaluations)
+            file = reports.write(report, folder)
             output.message(f"written to {formats.escape(str(file))}")
     decision = None
     if use_gate:
@@ -188,6 +227,20 @@ def evaluate(
         if decision is not None:
             tables.print_gate(decision)
     return BLOCKED if decision is not None and not decision.passed else 0
+
+
+def _refuse_file_options(context: click.Context) -> None:
+    """Raise `UserError` for an option that only the measuring on a file has."""
+    given = [
+        f"--{option}"
+        for option in ("data", "metric", "golden", "gate", "threshold", "max-new-tokens")
+        if context.get_parameter_source(_PARAMETERS.get(option, option)) is not _DEFAULT
+    ]
+    if given:
+        raise UserError(
+            f"{' and '.join(given)} cannot be used together with --tasks: the tasks say what is "
+            "measured and how"
+        )
 
 
 def _other(
@@ -264,6 +317,8 @@ def _evaluate(
         labels=model.labels,
         files=[str(file) for file in files],
         golden=golden_set,
+        columns={} if golden_set else model.columns,
+        trained_on=[] if golden_set else model.trained_on,
         limit=chosen.limit,
         max_length=chosen.max_length or model.max_length,
         max_new_tokens=chosen.max_new_tokens,
@@ -288,7 +343,8 @@ def _evaluate(
                 "measured; what is finished is kept: the same command continues"
             )
         raise
-    printer.end()
+    finally:
+        printer.end()
     scored = reports.Scored(journal.read(file), model.task, chosen.metrics, model.labels)
     where = ", ".join(path.name for path in files)
     if not scored.values:

@@ -17,10 +17,9 @@ from tui_trainer.cli.common import options, output
 from tui_trainer.cli.predict.files import PredictionWriter, StdoutWriter, open_writer
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.predict import Prediction, PredictSetup, RowsPredicted
+from tui_trainer.evaluation import target
+from tui_trainer.evaluation.target import Target
 from tui_trainer.launch.predict import PredictorProcess
-from tui_trainer.store.adapters.adapter_import import AdapterSource, read_source
-from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.store.runs.run_folder import find_run
 from tui_trainer.store.settings import load_settings
 from tui_trainer.text import formats
 
@@ -57,33 +56,29 @@ def predict(
       tui-trainer predict runs/bank-20261130-120000-ab12 test.parquet -o labels.parquet
       echo "my card is lost" | tui-trainer predict bank -
     """
-    found = _find(source, options.runs_dir(context))
+    found, adapter = _find(source, options.runs_dir(context))
     if out is not None:
         out = out.expanduser()
     setup = PredictSetup(
-        adapter=str(found.folder.absolute()),
-        base=found.info.base_model,
+        adapter=str(adapter.absolute()),
+        base=found.model,
         labels=found.labels,
         trust_remote_code=found.trust_remote_code,
         max_new_tokens=max_new_tokens or load_settings().teaching.max_new_tokens,
     )
-    with _readable(file, out) as path, open_writer(out, found.info.task) as writer:
+    with _readable(file, out) as path, open_writer(out, found.task) as writer:
         return _predict(setup, path, writer)
 
 
-def _find(source: str, runs_dir: Path) -> AdapterSource:
-    """The adapter of this name in the store, else that of a run, a checkpoint or a folder."""
-    store = AdapterStore()
-    if any(item.info.name == source for item in store.list()):
-        folder = store.usable_folder(source)
-        return read_source(folder)
-    path = Path(source).expanduser()
-    if path.is_dir():
-        return read_source(path)
-    try:
-        return read_source(find_run(source, runs_dir).path)
-    except UserError as error:
-        raise UserError(f"there is no adapter {source!r}, and {error}") from None
+def _find(source: str, runs_dir: Path) -> tuple[Target, Path]:
+    """What predicts, and its adapter's folder. Raises `UserError` for a model without one."""
+    found = target.find(source, runs_dir)
+    if found.adapter is None:
+        raise UserError(
+            f"{found.name} is a model without an adapter; name a run or an adapter, see: "
+            "tui-trainer adapters list"
+        )
+    return found, found.adapter
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import click
 from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.runs.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.evaluation.metrics import value_text
+from tui_trainer.store.data_sources import file_list, source_weights
 from tui_trainer.text import formats
 from tui_trainer.watch.runs import saved_step
 from tui_trainer.watch.runs.details import evaluation_lines
@@ -179,7 +180,11 @@ def _job(info: RunInfo) -> list[tuple[str, str]]:
     else:
         length = formats.plural(training.epochs or 1, "epoch")
     batch = f"{training.batch_size} × {training.gradient_accumulation_steps}"
-    train = [job.data.train] if isinstance(job.data.train, str) else job.data.train
+    files, weights = file_list(job.data.train), source_weights(job.data.train)
+    train = [
+        f"{file} × {formats.short_number(weight)}" if weight != 1 else str(file)
+        for file, weight in zip(files, weights, strict=True)
+    ]
     return [
         ("base model", job.model),
         ("data", ", ".join(train)),

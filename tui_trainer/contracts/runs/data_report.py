@@ -45,7 +45,7 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     """Rows and examples of one part of the data: training, validation or replay.
 
     Rows that were dropped as duplicates or held out for validation are not counted, rows that a
-    model wrote are.
+    model wrote are. Rows of a source with a weight count as often as they are used.
     """
 
     rows: int = 0  # read
@@ -56,6 +56,7 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
     tokens: int = 0  # of the examples, after cutting
     learned: int = 0  # tokens that count in the loss
     longest: int = 0  # tokens of the longest example
+    shapes: dict[str, int] = {}  # rows by recognised shape
     left_out: list[LeftOutRows] = msgspec.field(default_factory=list)  # by reason
     unused: list[UnusedField] = msgspec.field(default_factory=list)  # known fields, not used here
     columns: list[str] = msgspec.field(default_factory=list)  # unknown fields that are not empty
@@ -108,6 +109,16 @@ class AugmentReport(msgspec.Struct, frozen=True, kw_only=True):
     cached: bool = False  # whether the rows come from the cache
 
 
+class SourceReport(msgspec.Struct, frozen=True, kw_only=True):
+    """Training rows of the sources that have the same weight, if that is not 1."""
+
+    files: list[str]  # names of the first of them
+    more_files: int = 0  # further ones, whose names are not kept
+    weight: float  # how often a row is used in an epoch, on average
+    rows: int  # usable ones, after duplicates were dropped and validation rows held out
+    used: int  # rows in an epoch, copies included
+
+
 class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     """`data.json` of a run folder."""
 
@@ -123,4 +134,5 @@ class DataReport(msgspec.Struct, frozen=True, kw_only=True):
     labels: list[LabelReport] = msgspec.field(default_factory=list)  # classes of a classifier
     # SHA-256 over every example of every part, in order; a resumed run must have the same.
     fingerprint: str = ""
+    sources: list[SourceReport] = msgspec.field(default_factory=list)  # those with a weight
     augmented: AugmentReport | None = None  # rows that a model rewrote; None without them

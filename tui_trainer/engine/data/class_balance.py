@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 import numpy as np
@@ -62,10 +63,7 @@ def balance(
         for i, name in enumerate(names)
     ]
     if method == "weight":
-        weighted = [
-            Example(e.input_ids, e.learned, e.weight * weights[e.label or 0], e.label)
-            for e in train
-        ]
+        weighted = [replace(e, weight=e.weight * weights[e.label or 0]) for e in train]
         return weighted, reports
     if method == "none":
         return train, reports

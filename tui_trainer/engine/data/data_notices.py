@@ -44,7 +44,18 @@ def notices(report: DataReport, job: Job) -> list[str]:
     for part, name in _parts(report):
         found += _about_part(part, name, job.data.max_length, labelled=bool(report.labels))
     found += [*_about_repeats(report, job), *_about_classes(report, job)]
-    return [*found, *_about_versions(report)]
+    return [*found, *_about_sources(report), *_about_versions(report)]
+
+
+def _about_sources(report: DataReport) -> list[str]:
+    found = []
+    for source in report.sources:
+        others = f" and {plural(source.more_files, 'more file')}" if source.more_files else ""
+        found.append(
+            f"{', '.join(source.files)}{others}: weight {short_number(source.weight)}, so that "
+            f"{plural(source.rows, 'row')} are {plural(source.used, 'row')} in an epoch"
+        )
+    return found
 
 
 def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
@@ -82,13 +93,20 @@ def _about_part(part: PartReport, name: str, limit: int, *, labelled: bool) -> l
             f"{plural(limit, 'token')}: cut"
         )
     if part.unanswered:
-        why = (
-            "label not in any training row"
-            if labelled
-            else f"no answer within {plural(limit, 'token')}"
-        )
+        why = _unanswered(limit, labelled=labelled)
         found.append(f"{plural(part.unanswered, f'{name} row')} left out: {why}")
     return found
+
+
+def unanswered_reason(job: Job) -> str:
+    """Why rows have nothing to learn although they can be read."""
+    return _unanswered(job.data.max_length, labelled=job.task == "classification")
+
+
+def _unanswered(limit: int, *, labelled: bool) -> str:
+    if labelled:
+        return "label not in any training row"
+    return f"no answer within {plural(limit, 'token')}"
 
 
 def _about_repeats(report: DataReport, job: Job) -> list[str]:

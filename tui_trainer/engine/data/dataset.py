@@ -5,15 +5,24 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.runs.data_report import MOST_COLUMNS, DataReport, LabelReport, PartReport
-from tui_trainer.engine.data import class_balance, data_notices, split
+from tui_trainer.contracts.job import Job, Learn
+from tui_trainer.contracts.runs.data_report import (
+    MOST_COLUMNS,
+    MOST_LOCATIONS,
+    DataReport,
+    LabelReport,
+    LeftOutRows,
+    PartReport,
+    UnusedField,
+)
+from tui_trainer.engine.data import class_balance, data_notices, source_mixing, split
 from tui_trainer.engine.data.augment import Augmenter
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
@@ -28,6 +37,9 @@ from tui_trainer.engine.data.tokens.tokenizer_pool import (
     workers_of_rank,
 )
 from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import source_weights
+
+MOST_REASONS = 10  # reasons of a chat template that are told apart
 
 
 @dataclass(frozen=True)
@@ -59,14 +71,24 @@ def load_dataset(
     settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
     # Read the rows of each part.
-    train, validation, replay, retain, null_space = (
-        read_rows(jobs.file_list(files), labelled=labelled) if files else ReadRows([])
-        for files in (
-            settings.train,
-            settings.validation,
-            settings.replay,
-            settings.retain,
-            settings.null_space,
+    train_files, weights = jobs.file_list(settings.train), source_weights(settings.train)
+    columns = settings.columns
+    train = read_rows(
+        train_files,
+        labelled=labelled,
+        source_weights=weights,
+        columns=columns,
+        columns_needed=True,
+    )
+    validation, replay, retain, null_space = (
+        read_rows(jobs.file_list(files), labelled=labelled, columns=named)
+        if files
+        else ReadRows([])
+        for files, named in (
+            (settings.validation, columns),
+            (settings.replay, None),
+            (settings.retain, None),
+            (settings.null_space, None),
         )
     )
 
@@ -80,18 +102,23 @@ def load_dataset(
         added, augmented = augmenter(train.found, validation.found)
         train.found.extend(added)
 
+    # Use the rows of each source as often as the job says.
+    mixed, sources = source_mixing.mix(train.found, train_files, weights, seed)
+    train = replace(train, found=mixed)
+
     # Render the chat template and tokenise, unless the tokens are in the cache.
     classes = class_balance.find_classes(train.found) if labelled else []
     cache = TokenCache(tokenizer) if settings.cache else None
     with TokenizerPool(tokenizer, workers_of_rank(settings.workers), on_progress) as pool:
         encoded = [
-            encode_part(rows, pool, settings.max_length, classes, cache)
+            encode_part(rows, pool, settings.max_length, classes, cache, settings.learn)
             for rows in (train, validation, replay, retain, null_space)
         ]
     (train_examples, train_report), (held_out, held_out_report), *others = encoded
     (replayed, replay_report), (retained, retain_report), (unread, unread_report) = others
     retained = [replace(example, retained=True) for example in retained]
     if not train_examples:
+        _raise_if_refused(train, train_report)
         raise UserError(
             f"no training example keeps an answer within data.max_length = {settings.max_length} "
             "tokens; raise data.max_length"
@@ -117,6 +144,7 @@ def load_dataset(
         fingerprint=fingerprint(
             train_examples, held_out, replayed, *filter(None, (retained, unread))
         ),
+        sources=sources,
         augmented=augmented,
     )
     notices = data_notices.notices(report, job)
@@ -141,11 +169,13 @@ def encode_part(
     max_length: int,
     classes: Sequence[str] = (),
     cache: TokenCache | None = None,
+    learn: Learn = "answers",
 ) -> tuple[list[Example], PartReport]:
     """Turn one part's rows into examples of at most `max_length` tokens, and count them.
 
     With `classes` each example's label is predicted, and rows of other classes are left out;
-    without, the answers or the text are learned. Raises `UserError`.
+    without, the text is learned or what `learn` says of a conversation. Conversations that the
+    base's chat template cannot write are left out. Raises `UserError`.
     """
     function: TokeniseFunction
     contents: Iterable[object]
@@ -157,10 +187,12 @@ def encode_part(
         function = encoding.tokenise_texts
     else:
         chosen = inputs = rows.found
-        contents = ((row.text, row.messages) for row in chosen)
+        contents = ((row.text, row.messages, row.tools) for row in chosen)
         function = encoding.tokenise_rows
+        if learn != "answers":
+            function = partial(function, learn=learn)
     if not chosen:
-        return [], _part_report(rows, [], 0)
+        return [], _part_report(rows, [], None)
 
     def tokenise() -> Tokens:
         return pool.tokenise(function, inputs, max_length)
@@ -168,29 +200,59 @@ def encode_part(
     if cache is None:
         tokens = tokenise()
     else:
-        settings = ("texts" if classes else "rows", max_length)
+        settings = ("texts", max_length) if classes else ("rows", max_length, learn)
         tokens = cache.get(settings, contents, len(chosen), tokenise)
 
     examples = encoding.make_examples(chosen, tokens, indices)
-    return examples, _part_report(rows, examples, tokens.longer)
+    return examples, _part_report(rows, examples, tokens)
 
 
-def _part_report(rows: ReadRows, examples: list[Example], longer: int) -> PartReport:
+def _part_report(rows: ReadRows, examples: list[Example], tokens: Tokens | None) -> PartReport:
     lengths = [len(example.input_ids) for example in examples]
+    made = 0 if tokens is None else len(set(tokens.rows))
+    refused = [] if tokens is None else refused_rows(rows.found, tokens)
+    unused = list(rows.unused)
+    if tokens is not None and tokens.without_tools:
+        where = [rows.found[number].where for number in tokens.without_tools]
+        unused.append(UnusedField(field="tools", rows=len(where), where=where[:MOST_LOCATIONS]))
     return PartReport(
         rows=rows.total,
         empty=rows.empty,
-        left_out=rows.left_out,
-        unused=rows.unused,
+        left_out=[*rows.left_out, *refused],
+        unused=unused,
+        shapes=rows.shapes,
         columns=rows.columns[:MOST_COLUMNS],
         more_columns=max(0, len(rows.columns) - MOST_COLUMNS),
-        cut=longer,
-        unanswered=len(rows.found) - len(examples),
+        cut=0 if tokens is None else tokens.longer,
+        unanswered=len(rows.found) - made - sum(item.rows for item in refused),
         examples=len(examples),
         tokens=sum(lengths),
         learned=sum(example.learned_count() for example in examples),
         longest=max(lengths, default=0),
     )
+
+
+def refused_rows(rows: Sequence[Row], tokens: Tokens) -> list[LeftOutRows]:
+    """Return the rows that the base's chat template cannot write, by reason."""
+    found: dict[str, list[str]] = {}
+    for number, reason in tokens.refused:
+        if reason not in found and len(found) == MOST_REASONS:
+            reason = "the base's chat template refuses the conversation, for other reasons"
+        found.setdefault(reason, []).append(rows[number].where)
+    return [
+        LeftOutRows(reason=reason, rows=len(where), where=where[:MOST_LOCATIONS])
+        for reason, where in found.items()
+    ]
+
+
+def _raise_if_refused(train: ReadRows, report: PartReport) -> None:
+    """Raises `UserError` where the chat template refuses every training row."""
+    refused = report.left_out[len(train.left_out) :]
+    if refused and sum(item.rows for item in refused) == len(train.found):
+        raise UserError(
+            f"no training row can be used with this base: {'; '.join(r.text() for r in refused)}; "
+            "change the rows or use another base"
+        )
 
 
 def fingerprint(*parts: Sequence[Example]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
@@ -15,6 +15,7 @@ class Example:
     label: int | None = None  # index of its class in a classification, else None
     group: str = ""  # rows with the same one teach the same answer; empty: unknown
     retained: bool = False  # its tokens keep the base's predictions instead of being learned
+    where: str = field(default="", compare=False)  # its file and line: `train.jsonl line 12`
 
     def learned_count(self) -> int:
         """Count the predictions in the loss: tokens, or the one class."""

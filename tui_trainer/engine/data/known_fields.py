@@ -11,13 +11,26 @@ from __future__ import annotations
 import math
 from typing import Any
 
-# (question field, answer field), tried in this order; `instruction` may have an `input` too.
+# Fields with a conversation, tried in this order.
+CONVERSATIONS = ("messages", "conversations", "conversation", "dialog", "dialogue", "turns")
+# Of these, fields that may hold texts by the user and the assistant in turn, as in LIMA.
+ALTERNATING = ("conversations", "conversation", "dialog", "dialogue")
+# A question field goes with any answer field: first these pairs, then both in their order.
 PAIRS = (
-    ("instruction", "output"),
-    ("prompt", "completion"),
-    ("question", "answer"),
-    ("query", "response"),
+    *(("instruction", "output"), ("prompt", "completion"), ("question", "answer")),
+    *(("query", "response"), ("problem", "solution"), ("user", "assistant")),
+    *(("message_1", "message_2"), ("inputs", "targets")),
 )
+QUESTIONS = (
+    *("instruction", "prompt", "question", "query", "input", "problem", "user", "human"),
+    *("inputs", "message_1"),
+)
+ANSWERS = (
+    *("output", "completion", "answer", "response", "solution", "assistant", "targets"),
+    "message_2",
+)
+# Beside a question: what it is about, which follows it.
+MATERIAL = ("input", "context")
 LABELS = ("label", "category")
 SYSTEMS = ("system", "system_prompt")
 PREFERENCE = ("chosen", "rejected")
@@ -32,27 +45,36 @@ _WRONG = frozenset({"false", "bad", "wrong", "incorrect", "undesirable", "reject
 MARK_NUMBERS = frozenset({-1.0, 0.0, 1.0})
 
 EMPTY = "empty"
-TOOLS = "tool calls or tool definitions, which are not supported yet"
+NOT_TURNS = "the conversation is not a list of turns with role and content"
+BAD_CALL = "a tool call is not a function's name with an object of arguments"
+BAD_TOOLS = "the definitions of tools are not a list of functions with a name"
+CALLS_BESIDE = "tool calls beside the conversation instead of in a turn"
+# Beside `text`: the row is one turn of a tree of messages, as in OpenAssistant.
+TREE = ("parent_id", "message_tree_id")
 MEDIA = "images, audio or video, which are not supported"
 PARTS = "content in parts that are not text, which is not supported"
-PAIRED = "a preference pair (chosen, rejected) and no answer field; pairs are not supported yet"
-HISTORY_BESIDE = "'history' beside 'messages', which is not supported"
+NO_QUESTION = "a preference pair (chosen, rejected) without the question"
+OTHER_QUESTION = "the chosen conversation does not have the row's question"
+BAD_WEIGHT = "the weight is not a number above 0"
+NOT_RECOGNISED = "fields not recognised"
+ONE_TURN = "one turn of a conversation in each row; write each conversation as one row"
+CHAT_TEXT = "'chat' is a text with its speakers; write it as a list of turns in 'messages'"
+NESTED = "'answers' is nested, as in SQuAD; write one answer per row"
 HISTORY_SHAPE = "'history' is not a list of [question, answer] pairs"
 ROLE = "a role other than system, developer, user, assistant, tool"
-NO_ANSWER = "'messages' has no assistant turn, so there is no answer"
+NO_ANSWER = "the conversation has no assistant turn, so there is no answer"
 NOT_LEARNED = "every assistant turn has weight 0 or train = false"
 NO_WEIGHT = "weight 0"
 
 _MEDIA_FIELDS = ("image", "images", "audio", "audios", "video", "videos")
-_CALLS = dict.fromkeys(("tools", "functions", "tool_calls", "function_call"), TOOLS)
 # Fields that an answer depends on and that cannot be used: the row is left out.
-UNSUPPORTED = {**_CALLS, **dict.fromkeys(_MEDIA_FIELDS, MEDIA)}
+UNSUPPORTED = dict.fromkeys(_MEDIA_FIELDS, MEDIA)
 
 KNOWN = frozenset(
     {
-        *(name for pair in PAIRS for name in pair),
+        *(*CONVERSATIONS, *QUESTIONS, *ANSWERS, *MATERIAL),
         *(*LABELS, *SYSTEMS, *PREFERENCE, *MARKS, *UNSUPPORTED),
-        *("messages", "conversations", "text", "input", "history", "context", "weight"),
+        *("text", "history", "weight", "tools", "functions", "tool_calls", "function_call"),
         *(f"messages.{name}" for name in ("weight", "reasoning_content", "thinking", "refusal")),
     }
 )
@@ -77,6 +99,7 @@ class RowFields:
         self.unused = {name: None for name, value in values.items() if has_content(value)}
         # Marks that are numbers; what they mean depends on the whole column.
         self.numbers: dict[str, float] = {}
+        self.shape = ""  # how the row was recognised, such as `question/answer`
 
     def use(self, *names: str) -> None:
         """Mark fields as used."""

@@ -10,17 +10,20 @@ from typing import Any
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Task
 from tui_trainer.engine.data import known_fields as known
-from tui_trainer.engine.data.data_files import read_objects_tolerantly
-from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields
+from tui_trainer.engine.data.files.data_files import read_objects_tolerantly
+from tui_trainer.engine.data.known_fields import LeftOut, RowFields
 from tui_trainer.engine.data.row_formats import (
-    filled,
     history_turns,
+    is_conversation,
     names_of,
-    parse_turn,
+    question_turns,
     system_turn,
+    text_of,
 )
 from tui_trainer.engine.data.rows import Message
-from tui_trainer.store.jobs import DATA_SUFFIXES
+from tui_trainer.engine.data.turns import decoded, parse_turns, role_of, tools_of
+from tui_trainer.store.data_sources import is_data_file
+from tui_trainer.store.regular_files import without_mark
 
 
 @dataclass(frozen=True)
@@ -30,6 +33,7 @@ class QuestionRow:
     row: int  # number of its line, or of the row where the file has no lines; from 1
     turns: tuple[Message, ...] = ()
     error: str | None = None  # one sentence
+    tools: str = ""  # definitions of the functions that can be called, a JSON list; empty: none
 
     def text(self) -> str:
         """Return the text, or of a conversation each turn after its role."""
@@ -46,7 +50,7 @@ def read_questions(file: Path, task: Task) -> Iterator[QuestionRow]:
     Raises `UserError` for a file that cannot be read at all.
     """
     json_lines = False
-    if file.suffix.lower() not in DATA_SUFFIXES:
+    if not is_data_file(file):
         json_lines = _has_objects(file)
         if not json_lines:
             yield from _lines(file)
@@ -61,65 +65,64 @@ def _question(where: str, number: int, value: Any, task: Task) -> QuestionRow:
     if not isinstance(value, dict):
         return QuestionRow(number, error=f"{where}: an object with named fields is needed")
     parse = _text if task == "classification" else _conversation
+    fields = RowFields(value)
     try:
-        return QuestionRow(number, parse(RowFields(value), where))
+        return QuestionRow(number, parse(fields), tools=tools_of(fields))
     except LeftOut as error:
         detail = f" ({known.printable(error.detail)})" if error.detail else ""
         return QuestionRow(number, error=f"{where}: {error.reason}{detail}")
-    except UserError as error:
-        return QuestionRow(number, error=str(error))
 
 
-def _text(fields: RowFields, where: str) -> tuple[Message, ...]:
+def _text(fields: RowFields) -> tuple[Message, ...]:
     if "text" not in fields.values:
-        raise UserError(
-            f"{where}: a classifier reads the field 'text'; found: {names_of(fields.values)}"
-        )
-    return (Message("user", filled(fields.values, "text", where)),)
+        raise LeftOut("a classifier reads the field 'text'", f"found: {names_of(fields.values)}")
+    return (Message("user", text_of(fields.values["text"], "text")),)
 
 
-def _conversation(fields: RowFields, where: str) -> tuple[Message, ...]:
+def _conversation(fields: RowFields) -> tuple[Message, ...]:
     values = fields.values
     fields.check_unsupported(known.UNSUPPORTED)
-    if values.get("messages") is not None:
-        turns = _asked_turns(values["messages"], where)
-        return (*system_turn(fields, turns), *turns)
-    asked = [question for question, _ in PAIRS if question in values]
-    asked.sort(key=lambda name: values[name] is None)  # in a table every row has every column
-    name = next(iter(asked), "text")
-    if name not in values or (values[name] is None and values.get("text")):
-        name = "text"
-    if name not in values:
-        formats = ", ".join(["messages", *(question for question, _ in PAIRS), "text"])
-        raise UserError(
-            f"{where}: fields not recognised ({names_of(values)}); one of these is needed: "
-            f"{formats}"
-        )
-    text = filled(values, name, where)
-    if name == "instruction" and "input" in fields.unused:
-        text = f"{text}\n\n{filled(values, 'input', where)}"
-    turns = (*history_turns(fields), Message("user", text))
+    for name in known.CONVERSATIONS:
+        if is_conversation(values.get(name)):
+            texts = name in known.ALTERNATING
+            turns = parse_turns(_asked(values[name]), fields, texts=texts)
+            turns = (*history_turns(fields), *turns)
+            return (*system_turn(fields, turns), *turns)
+    names = (*known.QUESTIONS, "text")
+    asked = next((name for name in names if name in fields.unused), None)
+    if asked is None:
+        if any(name in values for name in names):
+            raise LeftOut(known.EMPTY)
+        needed = ", ".join([*known.CONVERSATIONS[:2], *known.QUESTIONS[:4], "text"])
+        raise LeftOut(f"{known.NOT_RECOGNISED}; one of these is needed: {needed}", names_of(values))
+    turns = (*history_turns(fields), *question_turns(fields, asked))
     return (*system_turn(fields, turns), *turns)
 
 
-def _asked_turns(value: Any, where: str) -> tuple[Message, ...]:
-    """Return the turns up to the last one of the user: what follows is the answer."""
-    if not isinstance(value, list) or not all(
-        isinstance(item, dict) and isinstance(item.get("role"), str) for item in value
-    ):
-        raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
-    last = max((at for at, item in enumerate(value) if item["role"] == "user"), default=None)
-    if last is None:
-        raise UserError(f"{where}: 'messages' has no turn of the user")
-    turns = (parse_turn(RowFields(item), where) for item in value[: last + 1])
-    return tuple(turn for turn in turns if turn is not None)
+def _asked(value: Any) -> list[Any]:
+    """Return the turns up to the last that is not the model's: what follows is the answer."""
+    turns = value if isinstance(value, list) else decoded(value)
+    if not isinstance(turns, list):
+        raise LeftOut(known.NOT_TURNS)
+    ends = [at for at, turn in enumerate(turns) if _is_asking(at, turn)]
+    if not ends:
+        raise LeftOut("the conversation has no turn of the user")
+    return turns[: ends[-1] + 1]
+
+
+def _is_asking(at: int, turn: Any) -> bool:
+    if isinstance(turn, str):
+        return at % 2 == 0
+    return isinstance(turn, dict) and role_of(turn) in ("user", "tool")
 
 
 def _has_objects(file: Path) -> bool:
-    """Return whether the first line with content is an object. Raises `UserError`."""
+    """Return whether the first line with content is an object, or starts a list of objects. Raises
+    `UserError`."""
     try:
         with file.open("rb") as stream:
-            return next((line for line in stream if line.strip()), b"").lstrip().startswith(b"{")
+            first = without_mark(next((line for line in stream if line.strip()), b""))
+            return first.lstrip().startswith((b"{", b"[{"))
     except OSError as error:
         raise UserError(f"{file} cannot be read: {error.strerror}") from None
 

@@ -3,42 +3,62 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.runs.data_report import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields as known
-from tui_trainer.engine.data.data_files import read_objects
-from tui_trainer.engine.data.known_fields import PAIRS, LeftOut, RowFields, has_content
+from tui_trainer.engine.data.column_mapping import ColumnMapping
+from tui_trainer.engine.data.files.data_files import Unreadable, read_objects
+from tui_trainer.engine.data.known_fields import LeftOut, RowFields, has_content
+from tui_trainer.engine.data.row_counts import RowCounts
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
+from tui_trainer.engine.data.turns import check_answers, content_of, parse_turns, tools_of
 from tui_trainer.text.formats import count
 
-ROLES = ("system", "user", "assistant", "tool")
-_OTHER_ROLES = {"developer": "system"}  # OpenAI's newer name
 
+def read_rows(
+    files: list[Path],
+    *,
+    labelled: bool = False,
+    source_weights: Sequence[float] = (),
+    columns: Mapping[str, str] | None = None,
+    columns_needed: bool = False,
+) -> ReadRows:
+    """Read the rows of the files; with `labelled` each is a text with a label. `source_weights`
+    has the weight of each file; without, all have 1. `columns` maps known field names to those of
+    the files; with `columns_needed` a row must have each of these.
 
-def read_rows(files: list[Path], *, labelled: bool = False) -> ReadRows:
-    """Read the rows of the files; with `labelled` each is a text with a label.
-
-    Rows that cannot be used for training are left out and counted. Raises `UserError`, which names
-    file and line of an invalid row, or the reasons why no row remains.
+    Rows that cannot be used for training are left out and counted. Raises `UserError` where no row
+    remains, with the reasons, or for a column that no row has.
     """
-    counts = _Counts()
+    counts = RowCounts()
     found: list[Row] = []
-    for file in files:
-        found += _read_file(file, counts, labelled=labelled)
-    rows = ReadRows(found, counts.left_out(), counts.unused(), list(counts.columns))
+    mapping = ColumnMapping(columns or {})
+    for file, weight in zip(files, source_weights or [1.0] * len(files), strict=True):
+        rows_of_file = _read_file(file, counts, mapping, labelled=labelled)
+        if weight != 1:
+            rows_of_file = [replace(row, source_weight=weight) for row in rows_of_file]
+        found += rows_of_file
+    names = ", ".join(file.name for file in files)
+    if columns_needed:
+        mapping.check(names)
+    rows = ReadRows(
+        found, counts.left_out(), counts.unused(), list(counts.columns), dict(counts.shapes)
+    )
     if not found:
-        names = ", ".join(file.name for file in files)
-        raise UserError(f"{names}: {_no_rows_message(rows)}")
+        raise UserError(f"{names}: {_no_rows_message(rows, mapping, labelled=labelled)}")
     return rows
 
 
-def _no_rows_message(rows: ReadRows) -> str:
+def _no_rows_message(rows: ReadRows, mapping: ColumnMapping, *, labelled: bool) -> str:
     if not rows.left_out:
         return "no examples; at least one row with text is needed"
+    if [item.reason for item in rows.left_out] == [known.NOT_RECOGNISED]:
+        return mapping.proposal(labelled=labelled)
     if rows.empty == rows.total:
         return f"all {count(rows.total)} rows are empty; at least one row with text is needed"
     reasons = [f"{count(item.rows)} × {item.text()}" for item in rows.left_out]
@@ -48,30 +68,39 @@ def _no_rows_message(rows: ReadRows) -> str:
     return f"all {count(rows.total)} rows are left out: {why}; at least one other row is needed"
 
 
-def _read_file(file: Path, counts: _Counts, *, labelled: bool) -> list[Row]:
+def _read_file(
+    file: Path, counts: RowCounts, mapping: ColumnMapping, *, labelled: bool
+) -> list[Row]:
     parse = _labelled_row if labelled else _row
     found: list[Row | None] = []
+    shapes: list[str] = []
     numbers: list[tuple[int, dict[str, float]]] = []
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
-        if not isinstance(values, dict):
-            raise UserError(f"{where}: an object with named fields is needed")
-        fields = RowFields(values)
+        if isinstance(values, Unreadable):
+            counts.leave_out(LeftOut(values.reason, values.detail), where)
+            continue
+        fields = RowFields(mapping.mapped(values))
         try:
             row = parse(fields, where)
         except LeftOut as out:
+            if out.reason == known.NOT_RECOGNISED:
+                mapping.note(values)
             counts.leave_out(out, where)
             continue
         if fields.numbers:
             numbers.append((len(found), fields.numbers))
         counts.note_unused(fields, where)
         found.append(row)
+        shapes.append(fields.shape)
     _drop_wrong_answers(found, numbers, counts)
-    return [row for row in found if row is not None]
+    kept = [(row, shape) for row, shape in zip(found, shapes, strict=True) if row is not None]
+    counts.shapes.update(shape for _, shape in kept)
+    return [row for row, _ in kept]
 
 
 def _drop_wrong_answers(
-    found: list[Row | None], numbers: list[tuple[int, dict[str, float]]], counts: _Counts
+    found: list[Row | None], numbers: list[tuple[int, dict[str, float]]], counts: RowCounts
 ) -> None:
     """Drop the rows with a mark of 0 or -1, unless other numbers in the file's column show that it
     has classes."""
@@ -88,131 +117,212 @@ def _drop_wrong_answers(
             found[index] = None
 
 
-class _Occurrences:
-    """How often something was found, by its name, and the first locations."""
-
-    def __init__(self) -> None:
-        self.rows: Counter[str] = Counter()
-        self.where: dict[str, list[str]] = {}
-
-    def add(self, name: str, where: str) -> None:
-        self.rows[name] += 1
-        first = self.where.setdefault(name, [])
-        if len(first) < MOST_LOCATIONS:
-            first.append(where)
-
-
-class _Counts:
-    """The rows of a part that are left out, and the fields that are not used."""
-
-    def __init__(self) -> None:
-        self.reasons = _Occurrences()
-        self.fields = _Occurrences()
-        self.columns: dict[str, None] = {}  # in the order of the files
-
-    def leave_out(self, out: LeftOut, where: str) -> None:
-        self.reasons.add(
-            out.reason, f"{where}: {known.printable(out.detail)}" if out.detail else where
-        )
-
-    def note_unused(self, fields: RowFields, where: str) -> None:
-        for name in fields.unused:
-            if name in known.KNOWN:
-                self.fields.add(name, where)
-            else:
-                self.columns[known.printable(name)] = None
-
-    def left_out(self) -> list[LeftOutRows]:
-        return [
-            LeftOutRows(reason=reason, rows=rows, where=self.reasons.where[reason])
-            for reason, rows in self.reasons.rows.most_common()
-        ]
-
-    def unused(self) -> list[UnusedField]:
-        return [
-            UnusedField(field=name, rows=rows, where=self.fields.where[name])
-            for name, rows in sorted(self.fields.rows.items())
-        ]
-
-
 def _row(fields: RowFields, where: str) -> Row:
-    """Parse a conversation or a text. Raises `LeftOut` or `UserError`."""
+    """Parse a conversation or a text. Raises `LeftOut`."""
     values = fields.values
-    weight = _weight(fields, where)
-    if values.get("messages") is not None:
-        fields.use("messages")
-        fields.check_marks()
-        fields.check_unsupported({**known.UNSUPPORTED, "history": known.HISTORY_BESIDE})
-        turns = _messages(values["messages"], fields, where)
-        group = values.get(known.GROUP)
-        if isinstance(group, str):
-            fields.use(known.GROUP)
-        return Row(
-            (*system_turn(fields, turns), *turns),
-            None,
-            weight,
-            where,
-            group=group if isinstance(group, str) else "",
-        )
-    named = [pair for pair in PAIRS if pair[0] in values or pair[1] in values]
-    # A table has every column in every row: columns with content come before empty ones.
-    named.sort(key=lambda pair: values.get(pair[0]) is None and values.get(pair[1]) is None)
-    if named and not (values.get("text") and all(values.get(f) is None for f in named[0])):
-        return Row(_pair(fields, *named[0], where), None, weight, where)
-    if "text" in values:
+    weight = _weight(fields)
+    for name in known.CONVERSATIONS:
+        if is_conversation(values.get(name)):
+            fields.shape = name
+            fields.use(name)
+            return _conversation(fields, name, weight, where)
+    question, answer = _names_of_pair(fields)
+    if question and answer:
+        fields.shape = f"{question}/{answer}"
+        return _whole(fields, _pair(fields, question, answer), weight, where)
+    paired = [name for name in known.PREFERENCE if name in fields.unused]
+    if paired and not (len(paired) == 1 and has_content(values.get("text"))):
+        fields.shape = "chosen/rejected"
+        return _whole(fields, _preferred(fields, (), question), weight, where)
+    if has_content(values.get("text")):
+        fields.shape = "text"
         fields.use("text")
+        if "role" in values and any(name in values for name in known.TREE):
+            raise LeftOut(known.ONE_TURN)
+        fields.check_unsupported(known.UNSUPPORTED)
         fields.check_marks(numbers=False)
-        return Row((), filled(values, "text", where), weight, where)
-    _refuse_preference_pair(fields)
-    formats = (
-        "messages, instruction/output, prompt/completion, question/answer, query/response, text"
+        return Row((), text_of(values["text"], "text"), weight, where)
+    raise _unusable(fields, question, answer)
+
+
+def _unusable(fields: RowFields, question: str | None, answer: str | None) -> LeftOut:
+    """Return why a row has neither a conversation, nor a question with its answer, nor a text."""
+    values = fields.values
+    every = (*known.CONVERSATIONS, *known.QUESTIONS, *known.ANSWERS, "text")
+    if isinstance(values.get("chat"), str) and has_content(values["chat"]):
+        return LeftOut(known.CHAT_TEXT)
+    if "answers" in values and question:
+        return LeftOut(known.NESTED)
+    for name in known.CONVERSATIONS:
+        if has_content(values.get(name)):
+            return LeftOut(known.NOT_TURNS)
+    if question and not any(name in values for name in known.ANSWERS):
+        return LeftOut(f"no answer field beside {question!r}")
+    if answer and not any(name in values for name in known.QUESTIONS):
+        return LeftOut(f"no question field beside {answer!r}")
+    if any(name in values for name in every):
+        return LeftOut(known.EMPTY)
+    return LeftOut(known.NOT_RECOGNISED, names_of(values))
+
+
+def is_conversation(value: Any) -> bool:
+    """Return whether a value looks like a list of turns, or the JSON text of one."""
+    return (isinstance(value, list) and has_content(value)) or (
+        isinstance(value, str) and value.lstrip().startswith("[") and len(value.strip()) > 2
     )
-    raise UserError(
-        f"{where}: fields not recognised ({names_of(values)}); one of these is needed: {formats}"
+
+
+def _names_of_pair(fields: RowFields) -> tuple[str | None, str | None]:
+    """Return the names of the question and of the answer; None where a row has none."""
+    for question, answer in known.PAIRS:
+        if question in fields.unused and answer in fields.unused:
+            return question, answer
+    return _first(fields, known.QUESTIONS), _first(fields, known.ANSWERS)
+
+
+def _first(fields: RowFields, names: tuple[str, ...]) -> str | None:
+    return next((name for name in names if name in fields.unused), None)
+
+
+def _conversation(fields: RowFields, name: str, weight: float, where: str) -> Row:
+    fields.check_marks()
+    fields.check_unsupported({**known.UNSUPPORTED, "tool_calls": known.CALLS_BESIDE})
+    texts = name in known.ALTERNATING
+    turns = (*history_turns(fields), *parse_turns(fields.values[name], fields, texts=texts))
+    if turns[-1].role != "assistant" and any(fields.has(name) for name in known.PREFERENCE):
+        turns = _preferred(fields, turns, None)
+    check_answers(turns)
+    group = fields.values.get(known.GROUP)
+    if isinstance(group, str):
+        fields.use(known.GROUP)
+    row = _whole(fields, turns, weight, where)
+    return replace(row, group=group if isinstance(group, str) else "")
+
+
+def _whole(fields: RowFields, turns: tuple[Message, ...], weight: float, where: str) -> Row:
+    """Return the conversation with the row's system turn and definitions of tools."""
+    whole = (*system_turn(fields, turns), *turns)
+    return Row(whole, None, weight, where, tools=tools_of(fields))
+
+
+def _pair(fields: RowFields, question: str, answer: str) -> tuple[Message, ...]:
+    """Return the turns of a question and an answer; each may be a list of turns (TRL)."""
+    fields.use(question, answer)
+    fields.check_marks()
+    fields.check_unsupported({**known.UNSUPPORTED, "tool_calls": known.CALLS_BESIDE})
+    turns = (*history_turns(fields), *question_turns(fields, question))
+    turns += _answer_turns(fields.values[answer], answer, fields)
+    check_answers(turns)
+    return turns
+
+
+def question_turns(fields: RowFields, question: str) -> tuple[Message, ...]:
+    """Return the turns of a question field, with what the question is about."""
+    value = fields.values[question]
+    fields.use(question)
+    if is_turns(value):
+        # What was answered before is context: the row's answer is the other field.
+        return tuple(replace(turn, learned=False) for turn in parse_turns(value, fields))
+    text = text_of(value, question)
+    for name in known.MATERIAL:
+        if name in fields.unused:
+            material = content_of(fields.values[name], name)
+            fields.use(name)
+            if material is not None and material not in text:
+                text = f"{text}\n\n{material}"
+    return (Message("user", text),)
+
+
+def _answer_turns(value: Any, name: str, fields: RowFields) -> tuple[Message, ...]:
+    if is_turns(value):
+        return parse_turns(value, fields)
+    return (Message("assistant", text_of(value, name)),)
+
+
+def is_turns(value: Any) -> bool:
+    """Return whether a value is a list of objects that have a role."""
+    return (
+        isinstance(value, list)
+        and bool(value)
+        and all(isinstance(item, dict) and ("role" in item or "from" in item) for item in value)
+    )
+
+
+def _preferred(
+    fields: RowFields, before: tuple[Message, ...], question: str | None
+) -> tuple[Message, ...]:
+    """Return the conversation with the better answer of a pair; the worse counts as not used."""
+    fields.check_unsupported(known.UNSUPPORTED)
+    if "chosen" not in fields.unused:
+        raise LeftOut(known.EMPTY)
+    chosen = fields.values["chosen"]
+    fields.use("chosen")
+    if question:
+        before = question_turns(fields, question)
+    if isinstance(chosen, dict):
+        chosen = [chosen]
+    if isinstance(chosen, str) and not before:
+        answers = _dialogue(chosen)
+    else:
+        answers = _answer_turns(chosen, "chosen", fields)
+    before = (*history_turns(fields), *before)
+    said = [(turn.role, turn.content) for turn in answers]
+    if answers[0].role != "assistant" and any(turn.role == "user" for turn in before):
+        # The question is repeated before the answer: what comes before the repeated turns stays.
+        first = next((i for i, t in enumerate(before) if (t.role, t.content) == said[0]), None)
+        if first is None:
+            raise LeftOut(known.OTHER_QUESTION)
+        before = before[:first]
+    if not before and len(answers) == 1:
+        raise LeftOut(known.NO_QUESTION)
+    # Of earlier answers it is not known that they are good.
+    last = len(answers) - 1
+    answers = tuple(
+        replace(turn, learned=turn.learned and number == last)
+        for number, turn in enumerate(answers)
+    )
+    check_answers(answers)
+    return (*before, *answers)
+
+
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant): ?")
+
+
+def _dialogue(text: str) -> tuple[Message, ...]:
+    """Return the turns of a text in the form of Anthropic's HH-RLHF: `Human: … Assistant: …`.
+    Raises `LeftOut`."""
+    parts = _SPEAKER.split(text)
+    if parts[0].strip() or len(parts) < 5:
+        raise LeftOut(known.NO_QUESTION)
+    roles, texts = parts[1::2], [part.strip() for part in parts[2::2]]
+    if roles[-1] != "Assistant" or not all(texts):
+        raise LeftOut(known.EMPTY)
+    return tuple(
+        Message("user" if role == "Human" else "assistant", said)
+        for role, said in zip(roles, texts, strict=True)
     )
 
 
 def _labelled_row(fields: RowFields, where: str) -> Row:
-    """Parse a text with a label. Raises `LeftOut` or `UserError`."""
+    """Parse a text with a label. Raises `LeftOut`."""
     values = fields.values
     named = [name for name in known.LABELS if name in values]
     used = next((name for name in named if values[name] is not None), named[0] if named else None)
     if used is None or "text" not in values:
-        raise UserError(
-            f'{where}: task = "classification" needs the fields text and label (or category); '
-            f"found: {names_of(values)}"
-        )
-    text, label = filled(values, "text", where), values[used]
+        raise LeftOut(known.NOT_RECOGNISED, names_of(values))
+    fields.check_unsupported(known.UNSUPPORTED)
+    fields.shape = f"text/{used}"
+    text, label = text_of(values["text"], "text"), values[used]
     fields.use("text", used)
     if not isinstance(label, str | int | None):
-        raise UserError(f"{where}: the field {used!r} is neither text nor a whole number")
+        raise LeftOut(f"the label {used!r} is neither text nor a whole number")
     if label is None or not str(label).strip():
         raise LeftOut(known.EMPTY)
-    return Row((), text, _weight(fields, where), where, str(label).strip())
+    return Row((), text, _weight(fields), where, str(label).strip())
 
 
 def names_of(values: dict[str, Any]) -> str:
     return ", ".join(known.printable(str(key)) for key in values) or "none"
-
-
-def _pair(fields: RowFields, question: str, answer: str, where: str) -> tuple[Message, ...]:
-    values = fields.values
-    if not has_content(values.get(answer)):
-        _refuse_preference_pair(fields)
-    fields.use(question, answer)
-    fields.check_marks()
-    fields.check_unsupported(known.UNSUPPORTED)
-    prompt, reply = filled(values, question, where), filled(values, answer, where)
-    if question == "instruction" and "input" in fields.unused:
-        fields.use("input")
-        prompt = f"{prompt}\n\n{filled(values, 'input', where)}"
-    turns = (*history_turns(fields), Message("user", prompt), Message("assistant", reply))
-    return (*system_turn(fields, turns), *turns)
-
-
-def _refuse_preference_pair(fields: RowFields) -> None:
-    if any(name in fields.unused for name in known.PREFERENCE):
-        raise LeftOut(known.PAIRED)
 
 
 def history_turns(fields: RowFields) -> tuple[Message, ...]:
@@ -221,8 +331,10 @@ def history_turns(fields: RowFields) -> tuple[Message, ...]:
     if not fields.has("history"):
         return ()
     fields.use("history")
-    turns: list[Message] = []
     pairs = fields.values["history"]
+    if is_turns(pairs):
+        return parse_turns(pairs, fields)
+    turns: list[Message] = []
     for pair in pairs if isinstance(pairs, list) else [None]:
         texts = pair if isinstance(pair, list) else []
         if len(texts) != 2 or not all(isinstance(text, str) for text in texts):
@@ -239,10 +351,10 @@ def system_turn(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message,
     for name in known.SYSTEMS:
         if name not in fields.unused:
             continue
-        try:
-            text = _content(fields.values[name])
-        except TypeError:
-            raise LeftOut(f"{name!r} is not text") from None
+        value = fields.values[name]
+        if not isinstance(value, str | list):
+            raise LeftOut(f"{name!r} is not text")
+        text = content_of(value, name)
         if own is None and text is not None:
             fields.use(name)
             return (Message("system", text),)
@@ -251,110 +363,25 @@ def system_turn(fields: RowFields, turns: tuple[Message, ...]) -> tuple[Message,
     return ()
 
 
-def filled(values: dict[str, Any], name: str, where: str) -> str:
-    """Return the field's text. Raises `LeftOut` where it is blank or null."""
-    if name not in values:
-        raise UserError(f"{where}: the field {name!r} is missing")
-    value = values[name]
-    if not isinstance(value, str | None):
-        raise UserError(f"{where}: the field {name!r} is not text")
-    if value is None or not value.strip():
+def text_of(value: Any, name: str) -> str:
+    """Return a field's text; numbers and booleans are written out. Raises `LeftOut`."""
+    text = content_of(value, name)
+    if text is None:
         raise LeftOut(known.EMPTY)
-    return value
+    return text
 
 
-def _messages(value: Any, fields: RowFields, where: str) -> tuple[Message, ...]:
-    """Return the turns. Their unused fields are added to those of the row."""
-    if not isinstance(value, list) or not value:
-        raise UserError(f"{where}: 'messages' is not a list of turns with role and content")
-    turns = []
-    for item in value:
-        if not isinstance(item, dict) or not isinstance(item.get("role"), str):
-            raise UserError(f"{where}: each turn needs a role ({', '.join(ROLES)}) and content")
-        turn = RowFields(item)
-        message = parse_turn(turn, where)
-        fields.unused.update((f"messages.{name}", None) for name in turn.unused)
-        if message is not None:
-            turns.append(message)
-    if not any(turn.role == "assistant" for turn in turns):
-        raise LeftOut(known.NO_ANSWER)
-    if not any(turn.learned for turn in turns):
-        raise LeftOut(known.NOT_LEARNED)
-    return tuple(turns)
-
-
-def parse_turn(fields: RowFields, where: str) -> Message | None:
-    """Return one turn; None for a system turn without text."""
-    values = fields.values
-    fields.use("role", "content")
-    fields.check_unsupported(known.UNSUPPORTED)
-    fields.check_marks()
-    for mark, value in fields.numbers.items():
-        if value <= 0:
-            raise LeftOut(known.marked_wrong(mark))
-    name: str = values["role"]
-    if name == "function":
-        raise LeftOut(known.TOOLS)
-    role = _OTHER_ROLES.get(name, name)
-    if role not in ROLES:
-        raise LeftOut(known.ROLE, name)
-    if "content" not in values:
-        raise UserError(f"{where}: the field 'content' is missing")
-    try:
-        content = _content(values["content"])
-    except TypeError:
-        raise UserError(f"{where}: the field 'content' is not text") from None
-    if content is not None:
-        return Message(role, content, role == "assistant" and _is_learned(fields))
-    if role != "system":
-        raise LeftOut(known.EMPTY)
-    return None
-
-
-def _is_learned(fields: RowFields) -> bool:
-    """Return whether an assistant turn is to be learned, by OpenAI's `weight` of a turn or
-    Axolotl's `train`. A weight other than 0 and 1 counts as not used."""
-    values = fields.values
-    train = values.get("train")
-    if isinstance(train, bool):
-        fields.use("train")
-    try:
-        weight = float(values["weight"]) if "weight" in fields.unused else 1.0
-    except (TypeError, ValueError):
-        weight = math.nan
-    if weight <= 0 or weight == 1:
-        fields.use("weight")
-    return train is not False and not weight <= 0
-
-
-def _content(value: Any) -> str | None:
-    """Return a text, also one in parts; None where it is blank. Raises `LeftOut` for parts that
-    are not text, `TypeError` for any other value."""
-    if isinstance(value, list):
-        texts = []
-        for part in value:
-            text = part.get("text") if isinstance(part, dict) else None
-            if not isinstance(text, str) or part.get("type") not in (None, "text"):
-                kind = str(part.get("type")) if isinstance(part, dict) else type(part).__name__
-                raise LeftOut(known.PARTS, kind)
-            texts.append(text)
-        value = "".join(texts)
-    if not isinstance(value, str | None):
-        raise TypeError
-    return value if value is not None and value.strip() else None
-
-
-def _weight(fields: RowFields, where: str) -> float:
+def _weight(fields: RowFields) -> float:
     value = fields.values.get("weight")
     fields.use("weight")
     if value in (None, ""):
         return 1.0
     try:
         weight = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         weight = math.nan
     if weight == 0:
         raise LeftOut(known.NO_WEIGHT)
     if not (math.isfinite(weight) and weight > 0):
-        raise UserError(f"{where}: weight {value!r} is not a number above 0")
+        raise LeftOut(known.BAD_WEIGHT, str(value))
     return weight

@@ -28,6 +28,11 @@ class Message:
     name: str = ""  # for tool turns: the function that answered; empty: unknown
     call_id: str = ""  # for tool turns: the call that is answered; empty: unknown
 
+    def text(self) -> str:
+        """Return the content after the role, and the calls."""
+        calls = [f"{call.name}({call.arguments})" for call in self.tool_calls]
+        return "\n".join([f"{self.role}: {self.content}", *calls])
+
 
 @dataclass(frozen=True)
 class Row:
@@ -39,6 +44,7 @@ class Row:
     where: str  # its file and line: `train.jsonl line 12`
     label: str | None = None  # the class to predict, in a classification
     group: str = ""  # rows with the same one teach the same answer; empty: unknown
+    source_weight: float = 1.0  # how often it is used in an epoch, by data.train
     tools: str = ""  # definitions of the functions that can be called, a JSON list; empty: none
 
     def content(self, *, with_system: bool = True) -> str:
@@ -47,7 +53,7 @@ class Row:
         if self.text is not None:
             return self.text
         turns = (t for t in self.messages if with_system or t.role != "system")
-        return "\n".join(f"{turn.role}: {turn.content}" for turn in turns)
+        return "\n".join([*(turn.text() for turn in turns), *([self.tools] if self.tools else [])])
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class ReadRows:
     left_out: list[LeftOutRows] = field(default_factory=list)  # by reason
     unused: list[UnusedField] = field(default_factory=list)  # known fields without use here
     columns: list[str] = field(default_factory=list)  # names of all other fields
+    shapes: dict[str, int] = field(default_factory=dict)  # rows by recognised shape
 
     @property
     def empty(self) -> int:

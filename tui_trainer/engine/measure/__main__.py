@@ -1,6 +1,6 @@
-"""`python -m tui_trainer.engine.measure`: evaluates a model on a file.
+"""`python -m tui_trainer.engine.measure`: evaluates a model on a file, or on tasks of lm-eval.
 
-Reads an `EvaluationRequest` as JSON from standard input, appends every result to its journal, and
+Reads a `MeasuringRequest` as JSON from standard input, appends every result to its journal, and
 writes the progress as JSON lines to standard output, or an error as one sentence to standard error.
 
 Exit status: 0 done; 1 failed; 2 bad input.
@@ -16,7 +16,7 @@ import warnings
 import msgspec
 
 from tui_trainer.contracts.errors import UserError, error_text, is_out_of_memory
-from tui_trainer.contracts.evaluation import EvaluationProgress, EvaluationRequest
+from tui_trainer.contracts.evaluation import EvaluationProgress, MeasuringRequest, TasksRequest
 
 
 def main() -> int:
@@ -33,11 +33,16 @@ def main() -> int:
         stream.flush()
 
     try:
-        request = msgspec.json.decode(sys.stdin.buffer.read(), type=EvaluationRequest)
+        request = msgspec.json.decode(sys.stdin.buffer.read(), type=MeasuringRequest)
         report(EvaluationProgress(phase="loading"))
-        from tui_trainer.engine.measure.measure import measure
+        if isinstance(request, TasksRequest):
+            from tui_trainer.engine.measure import tasks
 
-        measure(request, report)
+            tasks.measure(request, report)
+        else:
+            from tui_trainer.engine.measure.measure import measure
+
+            measure(request, report)
     except UserError as error:
         print(error, file=sys.stderr)  # noqa: T201
         return error.exit_status

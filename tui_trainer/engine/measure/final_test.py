@@ -84,6 +84,8 @@ def _measure(session: Session) -> EvaluationReport:
         task=job.task,
         labels=list(session.dataset.labels),
         files=[str(file) for file in files],
+        columns=job.data.columns,
+        trained_on=[str(file) for file in jobs.file_list(job.data.train)],
         max_length=job.data.max_length,
         answers=job.task == "causal-lm",
         quantization=job.quantization,

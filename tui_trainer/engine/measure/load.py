@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import PeftModel
-from safetensors import SafetensorError
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.evaluation import EvaluationRequest
+from tui_trainer.contracts.evaluation import EvaluationRequest, LoadRequest
 from tui_trainer.engine.setup import usable_threads
-from tui_trainer.models import base_model, chat_template, lora_load
-from tui_trainer.models.base_identity import check_origin, origin_of
-from tui_trainer.models.lora_train import CONFIG
+from tui_trainer.models import base_model, chat_template, classifier, lora_load
+from tui_trainer.models.base_identity import origin_of
 from tui_trainer.models.serving.adapter_pool import AdapterPool
 from tui_trainer.models.serving.generate import TextGenerator
 from tui_trainer.store import job_checks
-from tui_trainer.store.adapters import adapter_files
 from tui_trainer.text.formats import count
 
 _TYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -36,7 +31,7 @@ class LoadedModel:
     generator: TextGenerator | None = None  # None: a classifier
 
 
-def load_writer(request: EvaluationRequest, tokenizer: Any) -> LoadedModel:
+def load_writer(request: LoadRequest, tokenizer: Any) -> LoadedModel:
     """Load a model that writes answers, with its adapter active. Raises `UserError`."""
     device, dtype = _prepare(request)
     origin = origin_of(request.model)
@@ -61,6 +56,19 @@ def load_classifier(request: EvaluationRequest, tokenizer: Any) -> LoadedModel:
     """Load a classifier: an adapter with its head on a base, or a model folder. Raises
     `UserError`."""
     device, dtype = _prepare(request)
+    pad = tokenizer.pad_token_id or 0
+    if request.adapter is not None:
+        loaded = classifier.load_classifier(
+            Path(request.adapter),
+            origin_of(request.model),
+            request.labels,
+            device=device,
+            dtype=dtype,
+            four_bit=request.quantization == "nf4",
+            trust_remote_code=request.trust_remote_code,
+        )
+        _check_length(loaded.model, request)
+        return LoadedModel(loaded.model, device, pad)
     model = base_model.load_base(
         request.model,
         device,
@@ -71,29 +79,10 @@ def load_classifier(request: EvaluationRequest, tokenizer: Any) -> LoadedModel:
     )
     model.config.get_text_config().pad_token_id = tokenizer.pad_token_id
     _check_length(model, request)
-    if request.adapter is not None:
-        model = _with_adapter(model, Path(request.adapter), request)
-    model.eval()
-    return LoadedModel(model, device, tokenizer.pad_token_id or 0)
+    return LoadedModel(model.eval(), device, pad)
 
 
-def _with_adapter(model: Any, folder: Path, request: EvaluationRequest) -> Any:
-    info = adapter_files.read_info(folder)
-    wrong = adapter_files.problem(folder) if info else adapter_files.weights_problem(folder)
-    if wrong:
-        raise UserError(f"the adapter in {folder} cannot be used: {wrong}")
-    try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        check_origin(folder, info, config, origin_of(request.model))
-        return PeftModel.from_pretrained(model, str(folder), use_safetensors=True)
-    except UserError as error:
-        raise UserError(f"the adapter in {folder} cannot be used: {error}") from None
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(f"the adapter in {folder} cannot be read: {first}") from error
-
-
-def _prepare(request: EvaluationRequest) -> tuple[torch.device, torch.dtype]:
+def _prepare(request: LoadRequest) -> tuple[torch.device, torch.dtype]:
     """Set the number of threads; return the device and the type of the weights."""
     problem = job_checks.quantization_problem("--quantization", request.quantization)
     if problem is not None:
@@ -112,7 +101,7 @@ def _prepare(request: EvaluationRequest) -> tuple[torch.device, torch.dtype]:
     return device, _TYPES[precision]
 
 
-def _check_length(model: Any, request: EvaluationRequest) -> None:
+def _check_length(model: Any, request: LoadRequest) -> None:
     context = chat_template.context_length(model.config)
     if context is not None and (request.max_length or 0) > context:
         raise UserError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,10 +26,13 @@ from tui_trainer.contracts.evaluation import (
 )
 from tui_trainer.contracts.runs.metrics import finite_or_none
 from tui_trainer.engine.data import batching
+from tui_trainer.engine.data.dataset import refused_rows
 from tui_trainer.engine.data.example import Example
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.engine.data.tokens import encoding
+from tui_trainer.engine.data.tokens.token_arrays import Tokens
+from tui_trainer.engine.measure import training_rows
 from tui_trainer.engine.measure.load import LoadedModel, load_classifier, load_writer
 from tui_trainer.evaluation import golden, journal
 from tui_trainer.evaluation.journal import Journal
@@ -56,14 +60,21 @@ def measure(request: EvaluationRequest, report: Report) -> None:
     tokenizer = base_model.load_tokenizer(
         request.model, trust_remote_code=request.trust_remote_code
     )
-    examples, longer = _examples(rows, request, tokenizer)
-    if longer and request.losses:
+    rows, tokens = _tokenise(rows, request, tokenizer, notices)
+    examples = _examples(rows, request, tokens)
+    if tokens.longer and request.losses:
         notices.append(
-            f"{formats.plural(longer, 'row')} longer than {formats.count(request.max_length)} "
-            "tokens: cut at the end for the loss"
+            f"{formats.plural(tokens.longer, 'row')} longer than "
+            f"{formats.count(request.max_length)} tokens: cut at the end for the loss"
         )
     with atomic.appending(file) as lines:
         if not done.begun:
+            notices += training_rows.shared(
+                rows,
+                request.trained_on,
+                labelled=request.task == "classification",
+                columns=request.columns,
+            )
             lines.append_all([JournalStart(rows=len(rows), notices=notices), *_items(rows)])
             for row, item in enumerate(_items(rows)):
                 done.items[row] = item
@@ -71,14 +82,14 @@ def measure(request: EvaluationRequest, report: Report) -> None:
         if request.task == "classification":
             _classify(request, rows, examples, done, tokenizer, lines.append_all, report)
             return
-        losses = [row for row, _ in examples if row not in done.losses] if request.losses else []
+        losses = [row for row in dict(examples) if row not in done.losses] if request.losses else []
         asked = [row for row, item in done.items.items() if item.reference is not None]
         answers = [row for row in asked if row not in done.answers] if request.answers else []
         if not losses and not answers:
             return
         loaded = load_writer(request, tokenizer)
         if losses:
-            _measure_losses(loaded, rows, dict(examples), losses, lines.append_all, report)
+            _measure_losses(loaded, rows, examples, losses, lines.append_all, report)
         if answers:
             _write_answers(loaded, request, rows, answers, len(asked), lines.append_all, report)
 
@@ -90,7 +101,8 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], list[str]]:
         found = [row for file in files for row in _golden_rows(file)]
         notices: list[str] = []
     else:
-        read = read_rows(files, labelled=request.task == "classification")
+        labelled = request.task == "classification"
+        read = read_rows(files, labelled=labelled, columns=request.columns)
         found, notices = read.found, _left_out(read)
     if request.limit is not None and request.limit < len(found):
         notices.append(
@@ -144,29 +156,48 @@ def _last_answer(row: Row) -> int | None:
     return learned[-1] if learned else None
 
 
-def _examples(
-    rows: Sequence[Row], request: EvaluationRequest, tokenizer: Any
-) -> tuple[list[tuple[int, Example]], int]:
-    """Return the rows that have something to predict as examples, with their numbers, and how many
-    rows are cut."""
+def _tokenise(
+    rows: list[Row], request: EvaluationRequest, tokenizer: Any, notices: list[str]
+) -> tuple[list[Row], Tokens]:
+    """Return the rows that the base's chat template can write, with their tokens; add a notice for
+    the others. Raises `UserError` where there are none."""
     longest = request.max_length or LONGEST
     if request.task == "classification":
-        indices = {label: index for index, label in enumerate(request.labels)}
-        tokens = encoding.tokenise_texts([row.text or "" for row in rows], tokenizer, longest)
-        return [
-            (number, Example(ids, learned, row.weight, indices.get(row.label or "", -1)))
-            for number, (row, ids, learned) in enumerate(
-                zip(rows, tokens.ids, tokens.learned, strict=True)
-            )
-        ], tokens.longer
+        return rows, encoding.tokenise_texts([row.text or "" for row in rows], tokenizer, longest)
     tokens = encoding.tokenise_rows(rows, tokenizer, longest)
-    return [
-        (number, Example(ids, learned, row.weight))
-        for number, (row, ids, learned) in enumerate(
-            zip(rows, tokens.ids, tokens.learned, strict=True)
+    if not tokens.refused:
+        return rows, tokens
+    reasons = refused_rows(rows, tokens)
+    names = ", ".join(Path(file).name for file in request.files)
+    if len(tokens.refused) == len(rows):
+        raise UserError(
+            f"{names}: no row can be used with this base: {'; '.join(r.text() for r in reasons)}"
         )
-        if ids
-    ], tokens.longer
+    notices += [f"{formats.plural(out.rows, 'row')} left out: {out.text()}" for out in reasons]
+    left_out = {number for number, _ in tokens.refused}
+    kept = [row for number, row in enumerate(rows) if number not in left_out]
+    return kept, encoding.tokenise_rows(kept, tokenizer, longest)
+
+
+def _examples(
+    rows: Sequence[Row], request: EvaluationRequest, tokens: Tokens
+) -> list[tuple[int, Example]]:
+    """Return the examples of the rows that have something to predict, with the rows' numbers; a
+    row may have several."""
+    indices = {label: index for index, label in enumerate(request.labels)}
+    labelled = request.task == "classification"
+    return [
+        (
+            number,
+            Example(
+                ids,
+                learned,
+                rows[number].weight,
+                indices.get(rows[number].label or "", -1) if labelled else None,
+            ),
+        )
+        for number, ids, learned in zip(tokens.rows, tokens.ids, tokens.learned, strict=True)
+    ]
 
 
 def _passes(numbered: Sequence[tuple[int, Example]]) -> Iterator[list[tuple[int, Example]]]:
@@ -185,16 +216,19 @@ def _passes(numbered: Sequence[tuple[int, Example]]) -> Iterator[list[tuple[int,
 def _measure_losses(
     loaded: LoadedModel,
     rows: Sequence[Row],
-    examples: dict[int, Example],
+    examples: Sequence[tuple[int, Example]],
     wanted: Sequence[int],
     append: Append,
     report: Report,
 ) -> None:
     """Measure the cross-entropy of every learned token, as `transformers` does."""
-    total = len(examples)
+    total = len(dict(examples))
     done = total - len(wanted)
     report(EvaluationProgress(phase="losses", done=done, total=total))
-    for group in _passes([(row, examples[row]) for row in wanted]):
+    chosen = set(wanted)
+    missing = Counter(row for row, _ in examples if row in chosen)  # examples of each row
+    measured: dict[int, list[tuple[list[float], int]]] = defaultdict(list)  # losses and hits
+    for group in _passes([item for item in examples if item[0] in chosen]):
         batch = batching.collate([e for _, e in group], loaded.pad, loaded.device)
         with torch.no_grad():
             logits = loaded.model(
@@ -207,17 +241,21 @@ def _measure_losses(
         lines = []
         for (row, example), end in zip(group, ends, strict=True):
             own = slice(end - example.learned_count(), end)
+            measured[row].append((losses[own], sum(hits[own])))
+            if len(measured[row]) < missing[row]:
+                continue
+            parts = measured.pop(row)
             lines.append(
                 JournalLoss(
                     row=row,
-                    loss=finite_or_none(math.fsum(losses[own])),
-                    tokens=example.learned_count(),
-                    hits=sum(hits[own]),
+                    loss=finite_or_none(math.fsum(x for part, _ in parts for x in part)),
+                    tokens=sum(len(part) for part, _ in parts),
+                    hits=sum(hit for _, hit in parts),
                     weight=rows[row].weight,
                 )
             )
         append(lines)
-        done += len(group)
+        done += len(lines)
         report(EvaluationProgress(phase="losses", done=done, total=total))
 
 
@@ -237,7 +275,7 @@ def _write_answers(
     for row in wanted:
         turns = rows[row].messages[: _last_answer(rows[row])]
         try:
-            prompts[row] = generator.fit(turns, request.max_new_tokens)
+            prompts[row] = generator.fit(turns, request.max_new_tokens, rows[row].tools)
         except UserError as error:
             raise UserError(f"{rows[row].where}: {error}") from error
     order = sorted(wanted, key=lambda row: len(prompts[row].input_ids))

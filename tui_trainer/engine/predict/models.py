@@ -96,7 +96,7 @@ class AnswerPredictor:
             try:
                 if question.error is not None:
                     raise UserError(question.error)
-                fitting = self._generator.fit(question.turns, self._max_new_tokens)
+                fitting = self._generator.fit(question.turns, self._max_new_tokens, question.tools)
                 prompts[index] = fitting
             except UserError as error:
                 errors[index] = str(error)

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.runs.data_report import SCHEMA
 from tui_trainer.contracts.runs.run import RunInfo
-from tui_trainer.engine.data.data_notices import summary
+from tui_trainer.engine.data.data_notices import summary, unanswered_reason
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store import atomic, job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder, hash_files
-from tui_trainer.text.formats import count
+from tui_trainer.text.formats import count, plural
 
+_MOST_REASONS = 3  # in a sentence
 DATA_MISSING = "data.json is not written, so a resume cannot check whether the data changed"
 
 
@@ -62,6 +65,27 @@ def report_findings(report: RunReporter, job: Job, processes: int, *, resumed: b
             raise UserError(finding.message)
         if not resumed:
             report.event("warning", report.step, finding.message, detail={"key": finding.key})
+
+
+def check_left_out(job: Job, dataset: Dataset) -> None:
+    """Raise `UserError` where a larger share of the training or the validation rows is left out
+    than the job allows."""
+    for part, name in (
+        (dataset.report.train, "training"),
+        (dataset.report.validation, "validation"),
+    ):
+        out = sum(item.rows for item in part.reasons()) + part.unanswered
+        if not out or out / part.rows <= job.data.allow_dropped:
+            continue
+        reasons = [f"{count(item.rows)} × {item.text()}" for item in part.reasons()[:_MOST_REASONS]]
+        if part.unanswered:
+            reasons.append(f"{count(part.unanswered)} × {unanswered_reason(job)}")
+        share = math.ceil(out * 100 / part.rows) / 100  # at least out / rows
+        raise UserError(
+            f"{count(out)} of {plural(part.rows, f'{name} row')} would be left out: "
+            f"{'; '.join(reasons)}; mend them, or allow it with data.allow_dropped = {share:g} "
+            f"(--set data.allow_dropped={share:g})"
+        )
 
 
 def report_data(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:

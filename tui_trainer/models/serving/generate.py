@@ -68,9 +68,11 @@ class TextGenerator:
         self.decoder = decoder_for(model)
         self._conversation = Conversation()
 
-    def fit(self, turns: Sequence[RenderedTurns], max_new_tokens: int) -> EncodedPrompt:
+    def fit(
+        self, turns: Sequence[RenderedTurns], max_new_tokens: int, tools: str = ""
+    ) -> EncodedPrompt:
         """The prompt for a conversation; see `chat_template.fit`. Raises `UserError`."""
-        return chat_template.fit(self.tokenizer, turns, self.context, max_new_tokens)
+        return chat_template.fit(self.tokenizer, turns, self.context, max_new_tokens, tools)
 
     def write(
         self,

@@ -14,6 +14,7 @@ from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
 from tui_trainer.contracts.job import Task
 from tui_trainer.contracts.teaching.adapter import SCHEMA, AdapterInfo
 from tui_trainer.store import atomic, tensor_files
+from tui_trainer.store.regular_files import without_mark
 
 INFO = "adapter.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -36,11 +37,15 @@ class _Peft(msgspec.Struct, frozen=True):
     task_type: str | None = None
 
 
+def _content(file: Path) -> bytes:
+    return without_mark(file.read_bytes())
+
+
 def read_info(folder: Path) -> AdapterInfo | None:
     """The content of `adapter.json` with the folder's name and its task, which earlier versions did
     not write, or None if there is no adapter."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
-        info = msgspec.json.decode((folder / INFO).read_bytes(), type=AdapterInfo)
+        info = msgspec.json.decode(_content(folder / INFO), type=AdapterInfo)
         return msgspec.structs.replace(info, name=folder.name, task=task(folder))
     return None
 
@@ -48,7 +53,7 @@ def read_info(folder: Path) -> AdapterInfo | None:
 def labels(folder: Path) -> list[str]:
     """The names of a classifier's classes by index; empty if the adapter does not name them."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
-        names = msgspec.json.decode((folder / LABELS).read_bytes(), type=_Labels, strict=False)
+        names = msgspec.json.decode(_content(folder / LABELS), type=_Labels, strict=False)
         return [names.id2label[index] for index in sorted(names.id2label)]
     return []
 
@@ -64,7 +69,7 @@ def task(folder: Path) -> Task:
     if (folder / LABELS).is_file():
         return "classification"
     with contextlib.suppress(OSError, *BAD_CONTENT):
-        config = msgspec.json.decode((folder / CONFIG).read_bytes(), type=_Peft)
+        config = msgspec.json.decode(_content(folder / CONFIG), type=_Peft)
         return "classification" if config.task_type == "SEQ_CLS" else "causal-lm"
     return "causal-lm"
 
@@ -107,7 +112,7 @@ def _unreadable(error: OSError) -> str:
 def weights_problem(folder: Path) -> str | None:
     """Why PEFT's files cannot be used, part of a sentence, or None; does not load the weights."""
     try:
-        config = msgspec.json.decode((folder / CONFIG).read_bytes())
+        config = msgspec.json.decode(_content(folder / CONFIG))
         kind = config.get("peft_type") if isinstance(config, dict) else None
         if kind != "LORA":
             return f"{CONFIG} has the peft_type {kind!r}, but only LORA is supported"
@@ -164,7 +169,7 @@ def write_info(folder: Path, info: AdapterInfo) -> None:
 def queries(folder: Path) -> int:
     """Number of questions that the adapter has answered."""
     with contextlib.suppress(OSError, *BAD_CONTENT):
-        return msgspec.json.decode((folder / USAGE).read_bytes(), type=dict[str, int])["queries"]
+        return msgspec.json.decode(_content(folder / USAGE), type=dict[str, int])["queries"]
     return 0
 
 

@@ -13,10 +13,10 @@ from tui_trainer.contracts.errors import UserError, reason_of
 from tui_trainer.contracts.job import LoraSettings
 from tui_trainer.contracts.runs.run import ENDED_STATES, RunInfo
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import evaluation_files, jobs, model_files, paths
+from tui_trainer.store import jobs, model_files, paths
 from tui_trainer.store.adapters import adapter_files
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.store.runs import checkpoint_scores, checkpoints
+from tui_trainer.store.runs import checkpoint_scores, checkpoints, evaluation_files
 from tui_trainer.store.runs.run_folder import RunFolder
 
 

@@ -16,10 +16,11 @@ import msgspec
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import atomic, evaluation_files, paths, toml
+from tui_trainer.store import atomic, paths, toml
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.active_adapters import ActiveChoice, without
 from tui_trainer.store.file_lock import locked
+from tui_trainer.store.runs import evaluation_files
 from tui_trainer.text import formats
 
 _TRASH = ".trash"

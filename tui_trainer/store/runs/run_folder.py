@@ -30,10 +30,11 @@ from tui_trainer.contracts.runs.run import (
     RunState,
 )
 from tui_trainer.contracts.runs.samples import SampleRecord
-from tui_trainer.store import atomic, evaluation_files, jobs, jsonl, model_files, paths
+from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
+from tui_trainer.store.data_sources import hub_dataset
 from tui_trainer.store.model_files import ModelFiles
-from tui_trainer.store.regular_files import open_regular, read_regular
-from tui_trainer.store.runs import disk_reserve, process_identity
+from tui_trainer.store.regular_files import open_regular, read_regular, without_mark
+from tui_trainer.store.runs import disk_reserve, evaluation_files, process_identity
 
 T = TypeVar("T")
 
@@ -309,12 +310,16 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder:
 
 
 def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
-    """One SHA-256 over the contents of all files, in order, and that of each file, by path."""
+    """One SHA-256 over the contents of all files, in order, and that of each file, by path. Of a
+    data set of the hub the id is hashed; `DataReport.fingerprint` is of its rows, too."""
     each = {}
     whole = hashlib.sha256()
     for file in files:
-        with file.open("rb") as stream:
-            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        if hub_dataset(file) is not None:
+            digest = hashlib.sha256(str(file).encode()).hexdigest()
+        else:
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
         each[str(file)] = digest
         whole.update(digest.encode())
     return whole.hexdigest(), each
@@ -354,7 +359,7 @@ def _versions() -> dict[str, str]:
 def why_unreadable(file: Path, kind: type[Any]) -> str | None:
     """Why a file cannot be read as JSON of this type, in one line; None if it can."""
     try:
-        msgspec.json.decode(read_regular(file), type=kind)
+        msgspec.json.decode(without_mark(read_regular(file)), type=kind)
     except (OSError, *BAD_CONTENT) as error:
         return reason_of(error)
     return None
@@ -362,7 +367,7 @@ def why_unreadable(file: Path, kind: type[Any]) -> str | None:
 
 def _read(file: Path, kind: type[T]) -> T | None:
     try:
-        return msgspec.json.decode(read_regular(file), type=kind)
+        return msgspec.json.decode(without_mark(read_regular(file)), type=kind)
     except (OSError, *BAD_CONTENT):
         return None
 
@@ -380,7 +385,7 @@ def _read_info(file: Path, kind: type[T]) -> T | None:
 @lru_cache(maxsize=256)
 def _info_content(file: Path, version: tuple[int, ...]) -> bytes:
     """The content of a `run.json`; `version` changes when the file is replaced."""
-    return read_regular(file)
+    return without_mark(read_regular(file))
 
 
 def _read_lines(file: Path, kind: type[T]) -> list[T]:

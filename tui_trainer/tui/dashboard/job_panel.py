@@ -8,6 +8,7 @@ from pathlib import Path
 from textual.content import Content
 
 from tui_trainer.contracts.runs.run import RunInfo
+from tui_trainer.store.data_sources import Sources, file_list
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common.markup import shorten
@@ -93,8 +94,8 @@ def _validation(info: RunInfo) -> str:
     return "none" if data.val_split is None else f"{formats.set_share(data.val_split)} of the rows"
 
 
-def _files(value: str | list[str]) -> str:
-    files = [value] if isinstance(value, str) else value
+def _files(value: Sources) -> str:
+    files = list(map(str, file_list(value)))
     more = f" (+{len(files) - 1})" if len(files) > 1 else ""
     return f"{_short(files[0])}{more}" if files else "none"
 

@@ -20,9 +20,10 @@ from tui_trainer.contracts.job import Job
 from tui_trainer.store import job_checks, jobs, paths
 from tui_trainer.tui.new_run import layout
 
-Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "texts"]
+Kind = Literal["text", "int", "float", "choice", "switch", "pairs", "names", "texts"]
 _WHERE = "form"
 _PAIR = r"\s*([^=\s][^=]*?)\s*=\s*([^=,\s]+)\s*(?:,|$)"
+_WEIGHTED = re.compile(r"(.*\S)\s+weight=([-+.\deE]+)")
 _SWITCH = ("off", "on")
 _FILES = (
     "data.train", "data.validation", "data.test", "data.replay", "data.retain", "data.null_space"
@@ -200,6 +201,10 @@ def _kind(bare: inspect.Type, annotation: Any) -> tuple[Kind, str, tuple[str, ..
         return "float", f"needs a number{_bounds(bare)}", ()
     if isinstance(bare, inspect.ListType):
         return "texts", 'needs a text, or a list such as ["What is rain?", "Who are you?"]', ()
+    if isinstance(bare, inspect.DictType) and isinstance(
+        _bare(bare.value_type)[0], inspect.StrType
+    ):
+        return "names", "needs name=field pairs, such as text=sentence, label=intent", ()
     if isinstance(bare, inspect.DictType):
         return "pairs", "needs name=number pairs, such as q_proj=8, v_proj=4", ()
     return "text", "needs a value", ()
@@ -243,13 +248,26 @@ def _parse(field: FormField, text: str) -> Any:
         return text == _SWITCH[1]
     if field.kind == "pairs":
         return _pairs(text)
+    if field.kind == "names":
+        return _names(text)
     if field.kind == "texts":
         return msgspec.json.decode(text, type=list[str]) if text.startswith("[") else [text]
-    if field.key in _FILES and ", " in text:
-        return re.split(r",\s+", text)
+    if field.key in _FILES:
+        return _sources(text)
     if field.key == "lora.target_modules" and text != field.default:
         return _layers(text)
     return text
+
+
+def _sources(text: str) -> str | list[Any]:
+    """One file, or several; ` weight=2` after one makes it a source with that weight."""
+    found: list[Any] = []
+    for item in re.split(r",\s+", text):
+        weighted = _WEIGHTED.fullmatch(item)
+        found.append(
+            {"path": weighted[1], "weight": _finite(float(weighted[2]))} if weighted else item
+        )
+    return text if found == [text] else found
 
 
 def _layers(text: str) -> str | list[str]:
@@ -265,6 +283,14 @@ def _pairs(text: str) -> dict[str, int | float]:
         raise ValueError(text)
     found = re.findall(_PAIR, text)
     return {name: int(n) if n.isdecimal() else _finite(float(n)) for name, n in found}
+
+
+def _names(text: str) -> dict[str, str]:
+    """`name=field` pairs; a field's name may have spaces, but no comma."""
+    pairs = [part.partition("=") for part in text.split(",")]
+    if not all(name.strip() and own.strip() for name, _, own in pairs):
+        raise ValueError(text)
+    return {name.strip(): own.strip() for name, _, own in pairs}
 
 
 def _finite(value: float) -> float:
@@ -283,9 +309,15 @@ def _text(value: Any, kind: Kind = "text") -> str:
     if isinstance(value, dict):
         return ", ".join(f"{name}={_text(number)}" for name, number in value.items())
     if isinstance(value, list | tuple):
-        return ", ".join(str(item) for item in value)
+        return ", ".join(_source_text(item) if isinstance(item, dict) else item for item in value)
     short = f"{value:g}" if isinstance(value, float) else str(value)
     return short if not isinstance(value, float) or float(short) == value else repr(value)
+
+
+def _source_text(source: dict[str, Any]) -> str:
+    """A source with a weight as `_sources` reads it."""
+    weight = source.get("weight", 1.0)
+    return f"{source['path']} weight={_text(weight)}" if weight != 1 else str(source["path"])
 
 
 def _is_no_line(text: str) -> bool:

@@ -81,6 +81,9 @@ MORE: tuple[Section, ...] = (
     (
         "training rows",
         (
+            "data.learn",
+            "data.columns",
+            "data.allow_dropped",
             "data.duplicates",
             "data.replay",
             "data.replay_per_step",
@@ -125,6 +128,7 @@ LABELS = {
 # A field has an effect only while the other one holds one of these values ...
 _ONLY_WITH: dict[str, tuple[str, tuple[str, ...]]] = {
     "data.balance": ("task", ("classification",)),
+    "data.learn": ("task", ("causal-lm",)),
     "samples.prompts": ("task", ("causal-lm",)),
     "training.scheduler_cycles": ("training.scheduler", ("cosine-restarts",)),
     "training.scheduler_power": ("training.scheduler", ("polynomial",)),

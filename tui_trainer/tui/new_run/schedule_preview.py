@@ -10,6 +10,7 @@ import numpy as np
 from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
 from tui_trainer.store import job_checks, jobs
+from tui_trainer.store.data_sources import source_weights
 from tui_trainer.text import formats
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks
@@ -75,15 +76,16 @@ def steps_of(job: Job) -> int | None:
         return job.training.max_steps
     try:
         facts = [(file, file.stat()) for file in jobs.file_list(job.data.train)]
+        weights = tuple(source_weights(job.data.train))
     except OSError:
         return None
     files = tuple((str(file), found.st_size, found.st_mtime_ns) for file, found in facts)
     if sum(size for _, size, _ in files) > _COUNTED_BYTES:
         return None
-    return job_checks.planned_steps(job, _rows(files))
+    return job_checks.planned_steps(job, _rows(files, weights))
 
 
 @functools.lru_cache(maxsize=32)
-def _rows(files: tuple[tuple[str, int, int], ...]) -> int | None:
+def _rows(files: tuple[tuple[str, int, int], ...], weights: tuple[float, ...]) -> int | None:
     """Number of rows, counted once for files of this size and modification time."""
-    return job_checks.count_rows([Path(name) for name, _, _ in files])
+    return job_checks.count_rows([Path(name) for name, _, _ in files], weights)

@@ -127,6 +127,17 @@ class NewRunScreen(Page):
     def action_start(self) -> None:
         self._start()
 
+    def action_look(self) -> None:
+        """Look at the data of the form's job."""
+        self._texts = {}  # files may have appeared or disappeared since
+        self._check()
+        if self._checked.job is None:
+            self._focus_error()
+            return
+        from tui_trainer.tui.new_run.data_screen import DataScreen  # rarely needed
+
+        self.session.push_screen(DataScreen(self._checked.job))
+
     def action_turn(self, step: int) -> None:
         """Select the next choice of the focused field."""
         row = self.focused.parent if self.focused is not None else None

@@ -12,7 +12,7 @@ from textual.content import Content
 from textual.widgets import Static
 
 from tui_trainer.text import formats
-from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.dialogs.dialog import STYLES, FullDialog, StylePaths
 from tui_trainer.tui.common.session import AppSession, session_of
 from tui_trainer.tui.runs.compare_table import contrast_text
 from tui_trainer.watch.snapshots import MetricTable, RunView
@@ -26,7 +26,7 @@ _KEYS = " esc close   j k scroll   enter show on the dashboard"
 class CompareScreen(FullDialog):
     """A full-screen dialog, updated while the runs train."""
 
-    CSS_PATH = "compare_screen.tcss"
+    CSS_PATH: ClassVar[StylePaths] = [STYLES, "compare_screen.tcss"]
     BINDINGS: ClassVar = [
         Binding("v", "dismiss(None)", "close", show=False),
         Binding("enter", "overlay", "on the dashboard", show=False),

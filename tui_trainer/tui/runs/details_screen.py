@@ -14,7 +14,7 @@ from textual.widgets import Static
 
 from tui_trainer.contracts.errors import reason_of
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.dialogs.dialog import FullDialog
+from tui_trainer.tui.common.dialogs.dialog import STYLES, FullDialog, StylePaths
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.runs import (
@@ -54,7 +54,7 @@ def _digit(page: int) -> str:
 class DetailsScreen(FullDialog):
     """A page per kind of fact; a run that is not known yet is read in the background."""
 
-    CSS_PATH = "details_screen.tcss"
+    CSS_PATH: ClassVar[StylePaths] = [STYLES, "details_screen.tcss"]
     BINDINGS: ClassVar = [
         Binding("d", "dismiss(None)", "close", show=False),
         Binding("tab,right", "turn(1)", "next page", show=False),

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from tui_trainer.text import formats
+from tui_trainer.text.delimited import delimiter
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.binary_tail import BinaryTail
 from tui_trainer.watch.formats.encodings.yaml_settings import read_flat
@@ -23,7 +24,6 @@ from tui_trainer.watch.tables.source import SourceFacts
 
 _QUIET_SECONDS = 2.0
 _LONGEST_CELLS = 256 * 1024
-_DELIMITERS = ",;\t"
 
 
 class CsvSource(ForeignSource):
@@ -129,7 +129,7 @@ class CsvSource(ForeignSource):
             return
         if self._header is None:
             data = data.removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
-            self._delimiter = delimiter(data.split(b"\n", 1)[0])
+            self._delimiter = _delimiter(data)
         block: list[list[str]] = []
         for cells in _rows(data, self._delimiter):
             if not cells or (len(cells) == 1 and not cells[0].strip()):
@@ -195,11 +195,6 @@ def split_kinds(columns: dict[str, Column], count: int) -> DecodedRows | None:
     return DecodedRows(made, kinds)
 
 
-def delimiter(line: bytes) -> str:
-    """The character that separates the cells of a header."""
-    return max(_DELIMITERS, key=lambda separator: line.count(separator.encode()))
-
-
 def is_header(cells: list[str]) -> bool:
     """Whether cells are a header: none is a number, and one is the name of a step or epoch."""
     found = [cell.strip() for cell in cells]
@@ -214,7 +209,7 @@ def holds_metrics(head: bytes) -> bool:
     head = head[:end].removeprefix(b"\xef\xbb\xbf").lstrip(b"\r\n")
     if not head or b"\0" in head[:1024]:
         return False
-    separator = delimiter(head.split(b"\n", 1)[0])
+    separator = _delimiter(head)
     rows = _rows(head[: 16 * 1024], separator)
     if not rows or not is_header(rows[0]) or len(rows[0]) < 2:
         return False
@@ -229,6 +224,10 @@ def holds_metrics(head: bytes) -> bool:
         if any(_number(cell.strip()) is not None for cell in rest):
             return True
     return False
+
+
+def _delimiter(head: bytes) -> str:
+    return delimiter(head.split(b"\n", 1)[0].decode("utf-8", "replace"))
 
 
 def _rows(data: bytes, separator: str) -> list[list[str]]:

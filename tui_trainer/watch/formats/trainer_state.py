@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from tui_trainer.contracts.errors import BAD_CONTENT
-from tui_trainer.store.regular_files import read_regular
+from tui_trainer.store.regular_files import read_regular, without_mark
 from tui_trainer.text import formats
 from tui_trainer.watch.formats.base import ForeignSource
 from tui_trainer.watch.formats.record_columns import EVAL, measure, number, step_number
@@ -197,7 +197,7 @@ class TrainerStateSource(ForeignSource):
 def _adapter(folder: Path) -> dict[str, Any]:
     """PEFT's settings beside the state; empty where there are none."""
     try:
-        content = read_regular(folder / "adapter_config.json", 1024 * 1024)
+        content = without_mark(read_regular(folder / "adapter_config.json", 1024 * 1024))
         found = msgspec.json.decode(content, type=dict[str, Any])
     except (OSError, *BAD_CONTENT):
         return {}
@@ -235,7 +235,7 @@ def _newest_first(seen: dict[Path, _Signature]) -> list[Path]:
 
 def _decode(path: Path) -> TrainerStateFile | None:
     try:
-        data = read_regular(path, _MOST_BYTES)
+        data = without_mark(read_regular(path, _MOST_BYTES))
     except OSError:
         return None
     try:

@@ -78,7 +78,8 @@ def fail(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
 
 
 def process_id_as_token(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
-    return Tokens([[os.getpid()] for _ in rows], [[1] for _ in rows], 0)
+    number = len(rows)
+    return Tokens([[os.getpid()]] * number, [[1]] * number, list(range(number)), number)
 
 
 @pytest.mark.parametrize("rows", [PAIRS + TURNS + TEXTS, LABELLED], ids=["all", "classes"])
@@ -113,22 +114,24 @@ def test_workers_and_one_process_use_the_same_cache_entries(load: Load) -> None:
     assert load(TURNS, 2, cache=True).from_cache
 
 
-def test_the_first_refused_row_is_reported_for_any_number_of_workers(
-    load: Load, tiny_base: Path
-) -> None:
+def test_refused_rows_are_left_out_for_any_number_of_workers(load: Load, tiny_base: Path) -> None:
     tokenizer = load_tokenizer(str(tiny_base))
     refuse = "{% if 'bad' in messages[0]['content'] %}{{ raise_exception('no') }}{% endif %}"
     tokenizer.chat_template = refuse + tokenizer.chat_template
     rows = [dict(row) for row in PAIRS]
     for number in (31, 44, 58):
         rows[number]["question"] = "bad"
-    errors = []
+    found = []
     for workers in (0, 2):
-        with pytest.raises(UserError) as caught:
-            load(rows, workers, tokenizer=tokenizer, val_split=None)
-        errors.append((str(caught.value), caught.value.exit_status))
-    assert errors[0] == errors[1]
-    assert errors[0][0].startswith("t.jsonl line 32: the base's chat template refuses")
+        loaded = load(rows, workers, tokenizer=tokenizer, val_split=None)
+        found.append(loaded.report.train.left_out)
+        assert len(loaded.train) == len(rows) - 3
+    assert found[0] == found[1]
+    (left_out,) = found[0]
+    assert left_out.text() == (
+        "the base's chat template refuses the conversation: no "
+        "(t.jsonl line 32, t.jsonl line 45, t.jsonl line 59)"
+    )
 
 
 def test_a_killed_worker_is_reported_in_one_sentence(load: Load) -> None:

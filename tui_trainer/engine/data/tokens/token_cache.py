@@ -21,10 +21,11 @@ import transformers
 from safetensors import SafetensorError
 
 from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack, unpack
+from tui_trainer.models.turn_end import generation_stops
 from tui_trainer.store import paths, sealed_cache
 
 # Increase when encoding.py makes other tokens of the same rows.
-VERSION = 1
+VERSION = 2
 MOST_BYTES = 1 << 30  # of all entries; the least recently used are deleted first
 LEAST_CHARACTERS = 50_000  # in a part's rows; tokenising fewer takes a fraction of a second
 _SUFFIX = ".tokens"
@@ -70,7 +71,7 @@ class TokenCache:
     def _load(self, key: str, rows: int) -> Tokens | None:
         """Return the entry of `key`; None where it is missing, damaged or not of `rows` rows."""
         tokens = _read(self._file(key))
-        if tokens is None or len(tokens.ids) != rows:
+        if tokens is None or tokens.total != rows:
             return None
         self.hits += 1
         return tokens
@@ -104,7 +105,8 @@ def identity(tokenizer: Any) -> bytes | None:
         msgspec.json.encode(
             (
                 *(transformers.__version__, tokenizers.__version__, kind.__qualname__),
-                *(template, today, str(tokenizer.eos_token), tokenizer.truncation_side),
+                *(template, today, str(tokenizer.eos_token), str(tokenizer.bos_token)),
+                *(tokenizer.truncation_side, generation_stops(tokenizer)),
                 values,
             )
         )
@@ -124,5 +126,5 @@ def _read(file: Path) -> Tokens | None:
         return None
     try:
         return unpack(safetensors.numpy.load(data))
-    except (SafetensorError, KeyError, ValueError):
+    except (SafetensorError, KeyError, ValueError, msgspec.MsgspecError):
         return None

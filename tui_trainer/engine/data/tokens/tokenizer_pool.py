@@ -16,6 +16,7 @@ import pickle
 import signal
 import traceback
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,7 +27,7 @@ import transformers
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data.rows import Row
-from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack, unpack
+from tui_trainer.engine.data.tokens.token_arrays import SharedIntegers, Tokens, join, pack, unpack
 from tui_trainer.engine.data.tokens.token_cache import has_own_code
 from tui_trainer.engine.distributed.dist_env import process_rank
 
@@ -85,15 +86,14 @@ class TokenizerPool:
             if in_workers
             else (function(rows[start:end], self._tokenizer, max_length) for start, end in chunks)
         )
-        ids: list[list[int]] = []
-        learned: list[list[int]] = []
-        longer = 0
+        finished: list[Tokens] = []
+        done = 0
+        shared = SharedIntegers()
         for part in parts:
-            ids += part.ids
-            learned += part.learned
-            longer += part.longer
-            self._on_progress(len(ids), len(rows))
-        return Tokens(ids, learned, longer)
+            finished.append(replace(part, ids=shared.share(part.ids)))
+            done += part.total
+            self._on_progress(done, len(rows))
+        return join(finished)
 
     def _run_in_workers(
         self, tasks: list[tuple[TokeniseFunction, Sequence[Row | str], int]], rows: int
@@ -117,7 +117,7 @@ class TokenizerPool:
             if isinstance(result, Exception):
                 raise result
             part = unpack(result)
-            done += len(part.ids)
+            done += part.total
             yield part
 
     def _start(self) -> None:

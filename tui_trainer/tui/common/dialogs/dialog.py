@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import ClassVar, Generic, TypeVar
 
 from textual import events
@@ -11,13 +11,16 @@ from textual.containers import VerticalScroll
 from textual.screen import ModalScreen
 
 Answer = TypeVar("Answer")
+StylePaths = str | PurePath | list[str | PurePath] | None
+# Absolute: Textual looks for a relative path beside each subclass.
+STYLES = str(Path(__file__).with_name("dialog.tcss"))
 
 
 class Dialog(ModalScreen[Answer], Generic[Answer]):
     """A centred dialog; a click beside it closes it, as Esc does."""
 
-    # Absolute: Textual looks for a relative path beside each subclass.
-    CSS_PATH = str(Path(__file__).with_name("dialog.tcss"))
+    # A subclass with styles of its own lists them after these: Textual loads only its own.
+    CSS_PATH: ClassVar[StylePaths] = STYLES
 
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:

@@ -9,7 +9,8 @@ import msgspec
 import pytest
 
 from tui_trainer.contracts.evaluation import EvaluationScores
-from tui_trainer.store import atomic, evaluation_files
+from tui_trainer.store import atomic
+from tui_trainer.store.runs import evaluation_files
 
 
 @pytest.fixture
