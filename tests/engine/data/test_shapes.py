@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from tests.tables import layouts
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields, row_formats
 from tui_trainer.engine.data.rows import Message, Row, ToolCall
@@ -71,6 +72,13 @@ def test_a_question_with_its_answer(shape: str, row: dict[str, Any], write_rows:
     assert rows.shapes == {shape: 1} and not rows.left_out
     if "rejected" in row:
         assert {item.field for item in rows.unused} == {"rejected"}, "the worse answer is named"
+
+
+@pytest.mark.parametrize("name", list(layouts.LAYOUTS))
+def test_every_kind_of_file_gives_the_same_row(name: str) -> None:
+    row = layouts.LAYOUTS[name]
+    cells = {layouts.cell(layouts.read(file, write(row))) for file, write in layouts.FILES.items()}
+    assert len(cells) == 1
 
 
 def test_numbers_and_truth_values_are_written_out(write_rows: WriteRows) -> None:

@@ -16,7 +16,7 @@ from tui_trainer.engine.data.files.data_files import Unreadable, read_objects
 from tui_trainer.engine.data.known_fields import LeftOut, RowFields, has_content
 from tui_trainer.engine.data.row_counts import RowCounts
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
-from tui_trainer.engine.data.turns import check_answers, content_of, parse_turns, tools_of
+from tui_trainer.engine.data.turns import check_answers, content_of, decoded, parse_turns, tools_of
 from tui_trainer.text.formats import count
 
 
@@ -220,9 +220,10 @@ def question_turns(fields: RowFields, question: str) -> tuple[Message, ...]:
     """Return the turns of a question field, with what the question is about."""
     value = fields.values[question]
     fields.use(question)
-    if is_turns(value):
+    given = turns_in(value)
+    if given is not None:
         # What was answered before is context: the row's answer is the other field.
-        return tuple(replace(turn, learned=False) for turn in parse_turns(value, fields))
+        return tuple(replace(turn, learned=False) for turn in parse_turns(given, fields))
     text = text_of(value, question)
     for name in known.MATERIAL:
         if name in fields.unused:
@@ -234,18 +235,22 @@ def question_turns(fields: RowFields, question: str) -> tuple[Message, ...]:
 
 
 def _answer_turns(value: Any, name: str, fields: RowFields) -> tuple[Message, ...]:
-    if is_turns(value):
-        return parse_turns(value, fields)
+    given = turns_in(value)
+    if given is not None:
+        return parse_turns(given, fields)
     return (Message("assistant", text_of(value, name)),)
 
 
-def is_turns(value: Any) -> bool:
-    """Return whether a value is a list of objects that have a role."""
-    return (
-        isinstance(value, list)
-        and bool(value)
-        and all(isinstance(item, dict) and ("role" in item or "from" in item) for item in value)
-    )
+def turns_in(value: Any) -> list[Any] | None:
+    """Return a list of objects that have a role, also from the JSON text in a table's cell and of a
+    single object; None for any other value."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        value = decoded(value)
+    items = [value] if isinstance(value, dict) else value
+    if not isinstance(items, list) or not items:
+        return None
+    turns = all(isinstance(item, dict) and ("role" in item or "from" in item) for item in items)
+    return items if turns else None
 
 
 def _preferred(
@@ -259,9 +264,7 @@ def _preferred(
     fields.use("chosen")
     if question:
         before = question_turns(fields, question)
-    if isinstance(chosen, dict):
-        chosen = [chosen]
-    if isinstance(chosen, str) and not before:
+    if isinstance(chosen, str) and not before and turns_in(chosen) is None:
         answers = _dialogue(chosen)
     else:
         answers = _answer_turns(chosen, "chosen", fields)
@@ -331,9 +334,10 @@ def history_turns(fields: RowFields) -> tuple[Message, ...]:
     if not fields.has("history"):
         return ()
     fields.use("history")
-    pairs = fields.values["history"]
-    if is_turns(pairs):
-        return parse_turns(pairs, fields)
+    given = turns_in(fields.values["history"])
+    if given is not None:
+        return parse_turns(given, fields)
+    pairs = decoded(fields.values["history"])
     turns: list[Message] = []
     for pair in pairs if isinstance(pairs, list) else [None]:
         texts = pair if isinstance(pair, list) else []
