@@ -43,6 +43,37 @@ def test_loading_and_unloading(room: Room) -> None:
     )
 
 
+def test_description_and_tags_are_changed_and_the_list_is_filtered(room: Room) -> None:
+    room.add_adapter("one")
+    room.add_adapter("two", created_at=2.0)
+    room.do('/adapters edit two --description "capitals of Europe" --tag geography --tag draft')
+    assert "description capitals of Europe; tags geography, draft" in room.notices()
+    room.do("/adapters edit two --untag draft", "/adapters list tag:geography recalled>0.5")
+    (row,) = room.last(events.TextTable).rows
+    assert row[0] == "two"
+    room.do("/adapters list tag:draft")
+    assert "no match among 2 adapters" in room.notices()
+    room.do("/adapters show two")
+    facts = {row[0]: row[1] for row in room.last(events.TextTable).rows}
+    assert (facts["description"], facts["tags"]) == ("capitals of Europe", "geography")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("/adapters edit one", "/adapters edit NAME"),
+        ("/adapters edit one --tag", "/adapters edit NAME"),
+        ("/adapters edit one --title x", "/adapters edit NAME"),
+        ("/adapters edit one --description 'open", "/adapters edit NAME"),
+        ("/adapters edit other --tag x", "other"),
+        ("/adapters list tg:x", "tag"),
+    ],
+)
+def test_a_wrong_edit_is_one_sentence(room: Room, line: str, message: str) -> None:
+    room.add_adapter("one")
+    assert message in room.refused(line)
+
+
 def test_an_unusable_adapter_is_refused_and_nothing_changes(room: Room) -> None:
     room.add_adapter("mine")
     room.do("/adapters load mine")
@@ -142,7 +173,8 @@ def test_an_adapter_is_exported_as_folder_and_archive(room: Room, tmp_path: Path
 
 @pytest.mark.parametrize("line", ["laod x", "load", "load a b", "compare a", "merge a", "unload x"])
 def test_a_wrong_command_shows_its_usage(room: Room, line: str) -> None:
-    assert "usage: /adapters [list], /adapters show NAME, " in room.refused(f"/adapters {line}")
+    refusal = room.refused(f"/adapters {line}")
+    assert "usage: /adapters [list [CONDITIONS]], /adapters show NAME, " in refusal
 
 
 def test_an_adapter_from_elsewhere_is_added(room: Room, tmp_path: Path) -> None:

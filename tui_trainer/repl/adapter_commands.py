@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tui_trainer.repl.tables import (
 )
 from tui_trainer.store.adapters.adapter_export import export_adapter
 from tui_trainer.store.adapters.adapter_import import add_from
+from tui_trainer.text import formats
 
 _COMPARED_QUESTIONS = 6  # asked at most when two adapters are compared
 
@@ -37,8 +40,13 @@ class AdapterCommands:
     def _adapters(self, command: SlashCommand) -> None:
         parts = command.argument_text.split(maxsplit=2)
         name, arguments = (parts[0], parts[1:]) if parts else ("list", [])
+        if name == "list":
+            self._list(" ".join(arguments))
+            return
+        if name == "edit":
+            self._edit(command)
+            return
         handlers: dict[tuple[str, int], Callable[..., None]] = {
-            ("list", 0): self._list,
             ("show", 1): self._show,
             ("load", 1): self._load,
             ("unload", 0): self._unload,
@@ -57,9 +65,17 @@ class AdapterCommands:
             raise command.usage()
         handler(*[argument.strip() for argument in arguments])
 
-    def _list(self) -> None:
-        found = self._context.adapters.list()
-        if found:
+    def _list(self, conditions: str) -> None:
+        from tui_trainer.watch.query import adapter_fields  # loads numpy
+
+        every = self._context.adapters.list()
+        found, problem = adapter_fields.chosen(every, conditions, time.time())
+        if problem is not None:
+            raise UserError(problem)
+        if every and not found:
+            count = formats.plural(len(every), "adapter")
+            self._context.emit_notice(f"no match among {count}; change the conditions")
+        elif found:
             self._context.emit(
                 adapter_table(found, self._context.adapters.live(self._context.base))
             )
@@ -71,6 +87,30 @@ class AdapterCommands:
         entry = adapters.entry(name)
         weight = adapters.live(entry.info.base_model).get(name)
         self._context.emit(adapter_facts(entry, weight, adapters.problem(name)))
+
+    def _edit(self, command: SlashCommand) -> None:
+        """Change the description and the tags, with the options of `tui-trainer adapters edit`."""
+        try:
+            words = shlex.split(command.argument_text)[1:]
+        except ValueError:  # a quotation mark that is never closed
+            raise command.usage() from None
+        changes: dict[str, list[str]] = {"--description": [], "--tag": [], "--untag": []}
+        options = list(zip(words[1::2], words[2::2], strict=False))
+        if len(words) < 3 or len(words) % 2 == 0 or any(key not in changes for key, _ in options):
+            raise command.usage()
+        for key, value in options:
+            changes[key].append(value)
+        described = changes["--description"]
+        info = self._context.adapters.edit(
+            words[0],
+            description=described[-1] if described else None,
+            tag=changes["--tag"],
+            untag=changes["--untag"],
+        )
+        self._context.emit_notice(
+            f"adapter {info.name}: description {info.description or formats.MISSING}; "
+            f"tags {', '.join(info.tags) or formats.MISSING}"
+        )
 
     def _load(self, name: str) -> None:
         self._context.activate({name: 1.0})

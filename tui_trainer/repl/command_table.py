@@ -42,8 +42,11 @@ COMMANDS: dict[str, tuple[CommandForm, ...]] = {
         CommandForm("export FILE [--format jsonl|dpo|kto]", "write it to a file as training data"),
     ),
     "adapters": (
-        CommandForm("[list]", "list the adapters"),
+        CommandForm("[list [CONDITIONS]]", "list the adapters, such as list tag:support loss<2"),
         CommandForm("show NAME", "show one in full"),
+        CommandForm(
+            "edit NAME [--description TEXT] [--tag T] [--untag T]", "change description and tags"
+        ),
         CommandForm("load NAME", "activate it"),
         CommandForm("unload", "deactivate all adapters"),
         CommandForm("rename OLD NEW", "rename it"),
