@@ -202,6 +202,10 @@ def test_the_speed_the_share_of_the_epoch_and_the_time_of_the_end_are_shown() ->
     evaluating = RunView(replace(RUN, status="evaluating", message=note), train=view.train)
     lines = ProgressPanel().draw(progress_of(evaluating), 40, 7).plain.split("\n")
     assert len(lines) == 7 and " ".join(line.strip() for line in lines[4:6]) == note
+    line = ProgressPanel().draw(facts, 80, 1)
+    assert line.cell_length <= 80 and "smp/s 32" in line.plain and "47 %" in line.plain
+    line = ProgressPanel().draw(progress_of(evaluating), 80, 1)
+    assert line.cell_length <= 80 and line.plain.strip() == f"evaluating  {note}"
     days = progress_of(RunView(replace(RUN, eta_seconds=200_000.0)), now=0.0)
     assert days.end.endswith(" +2 d")
     assert progress_of(RunView(replace(RUN, status="paused"))).end == ""

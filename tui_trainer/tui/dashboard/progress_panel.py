@@ -119,20 +119,34 @@ def _note(view: RunView, now: float) -> str:
     return clean(summary.message) if summary.status in (*ACTIVE_STATES, "idle") else ""
 
 
+_LEAST_BAR = 6  # cells; a shorter bar is left out
+_SHARE = 8  # cells of the percentage with its spaces
+
+
 def _line(facts: ProgressLines, width: int) -> Content:
-    left = Content.assemble(
-        " ", run_status.badge(facts.status), ("  step ", "$faint"), facts.step, "  "
-    )
-    right = Content.assemble(
-        ("remaining ", "$faint"), facts.remaining, ("  tok/s ", "$faint"), facts.speed, " "
-    )
-    room = width - left.cell_length - right.cell_length - 8
-    if facts.fraction is None or room < 6:
+    badge = run_status.badge(facts.status)
+    if facts.status == "evaluating" and facts.note:
+        # The progress of the evaluation, in place of that of the training.
+        return spread(
+            Content.assemble(" ", badge), Content.styled(f"{facts.note} ", "$faint"), width
+        )
+    left = Content.assemble(" ", badge, ("  step ", "$faint"), facts.step, "  ")
+    speeds = Content.assemble(("  tok/s ", "$faint"), facts.speed)
+    remaining = Content.assemble(("remaining ", "$faint"), facts.remaining)
+    right = remaining + speeds + " "
+    samples = Content.assemble(("  smp/s ", "$faint"), facts.samples)
+    whole = remaining + speeds + samples + " "
+    if facts.samples and width - left.cell_length - whole.cell_length >= _SHARE:
+        right = whole
+    room = width - left.cell_length - right.cell_length - _SHARE
+    if facts.fraction is None or room < 0:
         return spread(left, right, width)
-    share = Content.assemble(
-        meter(facts.fraction, min(room, 24), run_status.colour(facts.status)),
-        f" {formats.percent(100 * facts.fraction):>5}",
-    )
+    percent = formats.percent(100 * facts.fraction)
+    bar = min(room, 24)
+    share = Content(percent)
+    if bar >= _LEAST_BAR:
+        drawn = meter(facts.fraction, bar, run_status.colour(facts.status))
+        share = Content.assemble(drawn, f" {percent:>5}")
     return spread(left + share, right, width)
 
 
