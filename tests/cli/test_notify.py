@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_a_webhook_that_hangs_keeps_nobody(shell: Callable[..., Shell], server: 
 
 def test_each_channel_is_tried_and_reported(server: Server, tmp_path: Path) -> None:
     file = tmp_path / "told"
-    configure(webhook=server.address, command=f"cp /dev/stdin {file}")
+    configure(webhook=server.address, command=f"cp /dev/stdin {shlex.quote(str(file))}")
     done = CliRunner().invoke(root, ["notify", "test", "--json"], standalone_mode=False)
     assert done.return_value == 0, done.output
     ways = {way["way"]: way["worked"] for way in json.loads(done.stdout)["ways"]}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import shlex
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -180,7 +181,9 @@ def test_of_many_processes_at_once_one_may_send(run: RunFolder) -> None:
 def test_the_channels_are_those_that_are_set(serve: Callable[..., Server], tmp_path: Path) -> None:
     server = serve(answer(200))
     messages = tmp_path / "said"
-    settings = NotifySettings(webhook=server.address, command=f"cp /dev/stdin {messages}")
+    settings = NotifySettings(
+        webhook=server.address, command=f"cp /dev/stdin {shlex.quote(str(messages))}"
+    )
     written: list[str] = []
     channels = open_channels(settings, {"TERM": "xterm", "PATH": "/nowhere"}, written.append)
     assert [channel.name for channel in channels] == ["terminal", "webhook", "command"]

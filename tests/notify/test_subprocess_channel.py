@@ -100,7 +100,7 @@ def _is_running(pid: int) -> bool:
 def desktop(tmp_path: Path) -> dict[str, str]:
     """An environment with a desktop whose program writes down what it is shown."""
     program = tmp_path / "notify-send"
-    program.write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {tmp_path}/shown\n')
+    program.write_text(f'#!/bin/sh\nprintf "%s|" "$@" > {shlex.quote(str(tmp_path))}/shown\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return {"PATH": f"{tmp_path}:{os.environ['PATH']}", "DISPLAY": ":0", "TERM": "xterm-256color"}
 

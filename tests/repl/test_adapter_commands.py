@@ -179,7 +179,9 @@ def test_a_wrong_command_shows_its_usage(room: Room, line: str) -> None:
 
 def test_an_adapter_from_elsewhere_is_added(room: Room, tmp_path: Path) -> None:
     room.add_adapter("mine")
-    room.do(f"/adapters export mine {tmp_path / 'out'}", f"/adapters add {tmp_path / 'out'} again")
+    room.do(
+        f"/adapters export mine {tmp_path / 'out'}", f"/adapters add '{tmp_path / 'out'}' again"
+    )
     assert "/adapters load again" in room.notices()
     room.do("/adapters load again")
     assert room.client.live == {"again": 1.0}

@@ -19,10 +19,10 @@ def test_feedback_is_exported_as_training_data(room: Room, tmp_path: Path) -> No
     assert f"2 rows of 2 rated answers written to {file}" in room.notices()
 
     pairs = tmp_path / "pairs.jsonl"
-    room.do(f"/feedback export {pairs} --format dpo")
+    room.do(f"/feedback export '{pairs}' --format dpo")
     [pair] = [json.loads(line) for line in pairs.read_text().splitlines()]
     assert (pair["chosen"][0]["content"], pair["rejected"][0]["content"]) == ("that", "WHAT?")
-    room.do(f"/feedback export --format=kto {tmp_path / 'labels.jsonl'}")
+    room.do(f"/feedback export --format=kto '{tmp_path / 'labels.jsonl'}'")
     assert "3 rows" in room.notices()
 
 
@@ -30,7 +30,7 @@ def test_a_wrong_export_says_what_is_wrong(room: Room, tmp_path: Path) -> None:
     assert "usage: " in room.refused("/feedback export")
     assert "usage: " in room.refused("/feedback export a b")
     assert "usage: " in room.refused("/feedback export --format dpo")
-    assert "no feedback to write" in room.refused(f"/feedback export {tmp_path / 'a.jsonl'}")
+    assert "no feedback to write" in room.refused(f"/feedback export '{tmp_path / 'a.jsonl'}'")
     room.do("What?", "/good")
-    text = room.refused(f"/feedback export {tmp_path / 'a.csv'} --format csv")
+    text = room.refused(f"/feedback export '{tmp_path / 'a.csv'}' --format csv")
     assert "unknown format 'csv'; use one of: jsonl, dpo, kto" in text

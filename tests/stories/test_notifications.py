@@ -6,6 +6,7 @@ import contextlib
 import json
 import math
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,8 +93,9 @@ async def test_crashes_and_ends_of_every_run_are_notified_once(
     shown, beside = make_run("lighthouse"), make_run("harbour", age=100)
     make_run("old", "failed", age=500)
     messages = tmp_path / "said"
-    script = f"cat >> {messages}; echo >> {messages}"
-    notify = NotifySettings(min_seconds=0, command=f"sh -c '{script}'")
+    quoted = shlex.quote(str(messages))
+    script = shlex.quote(f"cat >> {quoted}; echo >> {quoted}")
+    notify = NotifySettings(min_seconds=0, command=f"sh -c {script}")
     app = session(settings=Settings(notify=notify))
     async with app.run_test(size=(120, 40), notifications=True):
         await becomes(app, lambda: len(app.view.runs) == 3 and not app.view.loading)

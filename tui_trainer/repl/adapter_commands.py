@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +37,8 @@ class AdapterCommands:
         return {"adapters": self._adapters, "ensemble": self._ensemble}
 
     def _adapters(self, command: SlashCommand) -> None:
-        parts = command.argument_text.split(maxsplit=2)
+        quoted = any(mark in command.argument_text for mark in "'\"")
+        parts = command.words() if quoted else command.argument_text.split(maxsplit=2)
         name, arguments = (parts[0], parts[1:]) if parts else ("list", [])
         if name == "list":
             self._list(" ".join(arguments))
@@ -90,10 +90,7 @@ class AdapterCommands:
 
     def _edit(self, command: SlashCommand) -> None:
         """Change the description and the tags, with the options of `tui-trainer adapters edit`."""
-        try:
-            words = shlex.split(command.argument_text)[1:]
-        except ValueError:  # a quotation mark that is never closed
-            raise command.usage() from None
+        words = command.words()[1:]
         changes: dict[str, list[str]] = {"--description": [], "--tag": [], "--untag": []}
         options = list(zip(words[1::2], words[2::2], strict=False))
         if len(words) < 3 or len(words) % 2 == 0 or any(key not in changes for key, _ in options):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 
@@ -70,10 +69,7 @@ class FeedbackCommands:
             )
 
     def _export(self, command: SlashCommand) -> None:
-        try:
-            arguments = shlex.split(command.argument_text)[1:]
-        except ValueError:
-            raise command.usage() from None
+        arguments = command.words()[1:]
         format_ = "jsonl"
         for place, argument in enumerate(arguments):
             if argument == "--format" and place + 1 < len(arguments):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 
 from tui_trainer.contracts.errors import UserError
@@ -27,6 +28,14 @@ class SlashCommand:
     def arguments(self) -> list[str]:
         """The text after the name, split at white space."""
         return self.argument_text.split()
+
+    def words(self) -> list[str]:
+        """The text after the name, split at white space outside quotation marks, which allow paths
+        with spaces. Raises `UserError` for one that is not closed."""
+        try:
+            return shlex.split(self.argument_text)
+        except ValueError:
+            raise self.usage() from None
 
     def usage(self) -> UserError:
         """The error for wrong arguments."""
