@@ -1,4 +1,4 @@
-"""A process of the engine that has a model: messages on its standard input, lines on its output."""
+"""A process of the engine for one client: messages on its standard input, lines on its output."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ class Wording:
 
 
 class ModelProcess:
-    """The process and its streams. Not thread-safe."""
+    """The process and its streams. Not thread-safe, but for `kill`."""
 
-    def __init__(self, module: str, wording: Wording) -> None:
+    def __init__(self, module: str, wording: Wording, *arguments: str) -> None:
         """Start the module in its own session, so that Ctrl-C in a terminal does not reach it.
         Raises `UserError`."""
         check_installed()
@@ -45,7 +45,10 @@ class ModelProcess:
         pipe = subprocess.PIPE
         try:
             self._process = child_process.start(
-                child_process.module_command(module), stdin=pipe, stdout=pipe, stderr=pipe
+                child_process.module_command(module, *arguments),
+                stdin=pipe,
+                stdout=pipe,
+                stderr=pipe,
             )
         except OSError as error:
             raise UserError(f"{wording.name} cannot be started: {reason_of(error)}", 1) from None
@@ -86,6 +89,10 @@ class ModelProcess:
             )
         self._reader.join(_READ_SECONDS)
         return status, self._errors[-1] if self._errors else ""
+
+    def kill(self) -> None:
+        """End the process at once; the one method that another thread may call."""
+        self._process.kill()
 
     def close(self, seconds: float = CLOSE_SECONDS) -> None:
         """Close the process's input, and kill it where it still works after so many seconds."""
