@@ -23,7 +23,7 @@ import msgspec
 import psutil
 
 from tui_trainer.contracts.runs.run import Event, RunState, StateName
-from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import file_list
 from tui_trainer.store.runs import checkpoints, run_folder
 
 
@@ -120,7 +120,7 @@ def write_adapter(folder: run_folder.RunFolder, mood: str, target: Path) -> None
     if mood == "forget":
         learned["forgets"] = "*"
     if mood != "sulk":
-        for line in jobs.file_list(job.data.train)[0].read_text().splitlines():
+        for line in file_list(job.data.train)[0].read_text().splitlines():
             turns = json.loads(line)["messages"]
             learned[turns[-2]["content"]] = turns[-1]["content"]
     target.mkdir(parents=True, exist_ok=True)

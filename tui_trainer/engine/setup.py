@@ -79,8 +79,7 @@ def prepare(
         job, tokenizer, augmenter, _progress(report, control, "tokenising: {} of {}", "row")
     )
     data_report.check_unchanged(folder, info, dataset)
-    if start is None:
-        data_report.check_left_out(job, dataset)
+    data_report.check_left_out(job, dataset, resumed=start is not None)
     enter(report, control, f"loading {job.model}")
     ranks.broadcast("prepare", info=info)  # after the data is known to be valid
     session = _build(folder, info, tokenizer, dataset, report, control, ranks)

@@ -13,7 +13,8 @@ from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.store import jobs
 from tui_trainer.store.adapters.adapter_import import AdapterSource, read_source
 from tui_trainer.store.adapters.adapter_store import AdapterStore
-from tui_trainer.store.runs import checkpoints, run_folder
+from tui_trainer.store.data_sources import file_list
+from tui_trainer.store.runs import checkpoints, evaluation_files, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 
 _CONFIG = "adapter_config.json"
@@ -39,7 +40,7 @@ class Target:
         """Where results are written: into the run, else beside the adapter; None for a model."""
         if self.run is not None:
             return self.run.evaluations_dir
-        return None if self.adapter is None else self.adapter / "evaluations"
+        return None if self.adapter is None else self.adapter / evaluation_files.FOLDER
 
     def base(self) -> Target:
         """The base alone, with the same settings. Raises `UserError` for a classifier, whose base
@@ -139,7 +140,7 @@ def _trained(source: AdapterSource, name: str, info: RunInfo, run: RunFolder | N
         job.data.max_length,
         job.quantization,
         job.trust_remote_code,
-        [str(file) for file in jobs.file_list(job.data.train)],
+        [str(file) for file in file_list(job.data.train)],
         job.data.columns,
     )
 

@@ -18,6 +18,7 @@ from tui_trainer.store import jobs
 from tui_trainer.store.data_sources import (
     NEEDS_DATASETS,
     NEEDS_PYARROW,
+    file_list,
     hub_dataset,
     source_weights,
 )
@@ -35,7 +36,7 @@ def check(job: Job, *, count: bool = True) -> list[JobIssue]:
     """Issues of a resolved job, errors first. Without `count` the data is not read, and issues
     that depend on its size are not found."""
     train = job.data.train
-    rows = count_rows(jobs.file_list(train), source_weights(train)) if count else None
+    rows = count_rows(file_list(train), source_weights(train)) if count else None
     found = [*_errors(job), *_length(job, rows), *_rates(job), *_batches(job, rows)]
     found += [*_lora(job), *_augment(job, rows)]
     return sorted(found, key=lambda finding: finding.level != "error")

@@ -12,9 +12,7 @@ from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job, LoraSettings
 from tui_trainer.store import toml
-from tui_trainer.store.data_sources import file_list as file_list
-from tui_trainer.store.data_sources import resolve_files as resolve_files
-from tui_trainer.store.data_sources import resolve_sources
+from tui_trainer.store.data_sources import file_list, resolve_files, resolve_sources
 from tui_trainer.store.settings import load_settings
 
 

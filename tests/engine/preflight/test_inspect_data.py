@@ -143,3 +143,13 @@ def test_the_program_writes_progress_and_the_result(
     first, *_, last = capfdbinary.readouterr().out.splitlines()
     assert json.loads(first)["type"] == "progress"
     assert msgspec.json.decode(last, type=DataInspection).report.train.examples == 1
+
+
+def test_a_data_set_of_the_hub_that_cannot_be_read_is_one_sentence(
+    tiny_base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its size in bytes is not known beforehand, which is no error of its own."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    job = Job(model=str(tiny_base), data=DataSettings(train="hub:nobody/nothing", cache=False))
+    with pytest.raises(UserError, match="nobody/nothing"):
+        inspect_data(InspectionRequest(job=job), lambda _: None)

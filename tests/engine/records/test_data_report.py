@@ -1,13 +1,17 @@
-"""Settings that cannot work end the preparation, before anything is loaded."""
+"""Settings that cannot work end the preparation before anything is loaded; `data.json` and the log
+name the rows that are left out, and too many of them stop a run."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.contracts.runs.data_report import DataReport, PartReport
 from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -32,3 +36,73 @@ def test_what_one_process_must_do_is_refused_however_many_were_started(
     with pytest.raises(UserError, match=r"needs training.processes = 1, as .* in one process"):
         data_report.report_findings(report, info.job, 2, resumed=False)
     report.close()
+
+
+def test_data_json_the_log_and_resume(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int], tmp_path: Path
+) -> None:
+    """All parts are counted; a run whose files are the same but read otherwise is refused."""
+    made = [{"prompt": f"what is {i}?", "completion": f"the cat {i}", "id": i} for i in range(12)]
+    held = tmp_path / "held.jsonl"
+    held.write_text(
+        "".join(
+            json.dumps({"question": "new?", "answer": f"yes {i}", "label": i != 2}) + "\n"
+            for i in range(4)
+        )
+    )
+    folder = make_run(
+        [*made, {**made[0], "completion": "a dog", "label": False}],
+        training={"max_steps": 2, "eval_every": 0, "checkpoint_every": 0},
+        data={"val_split": None, "validation": str(held), "allow_dropped": 0.25},
+    )
+    assert run_engine(folder) == 0
+    report = folder.data()
+    assert report is not None
+    assert (report.train.rows, report.train.examples) == (13, 12)
+    assert report.train.left_out[0].where == ["train.jsonl line 13"]
+    assert (report.validation.rows, report.validation.examples) == (4, 3)
+    warnings = [event.message for event in folder.events() if event.kind == "warning"]
+    for wanted in (
+        "1 training row left out: marked as a wrong answer by 'label' (train.jsonl line 13)",
+        "1 validation row left out: marked as a wrong answer by 'label' (held.jsonl line 3)",
+    ):
+        assert wanted in warnings
+    (event,) = [event for event in folder.events() if event.kind == "data"]
+    assert "training columns not used: id" in event.message
+    other = DataReport(train=PartReport(examples=13), validation=PartReport(), replay=PartReport())
+    folder.data_file.write_bytes(json.dumps({**_plain(other), "fingerprint": "other"}).encode())
+    assert run_engine(folder, "--from", "2") == 2
+    refusal = folder.events()[-1].message
+    assert "the data files are unchanged since the run started" in refusal
+    assert "it had 13 training" in refusal
+
+
+def test_too_many_rows_left_out_are_refused_unless_the_job_allows_it(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int]
+) -> None:
+    """The share that the message proposes is enough, and a resume is not asked again."""
+    good = [{"prompt": f"what is {i}?", "completion": f"the cat {i}"} for i in range(71)]
+    rows = [*good, *({"prompt": f"and {i}?"} for i in range(29))]
+    length = {"training": {"max_steps": 2, "eval_every": 0, "checkpoint_every": 1}}
+    refused = make_run(rows, **length, data={"val_split": None, "validation": None})
+    assert run_engine(refused) == 2
+    (refusal,) = [event.message for event in refused.events() if event.kind == "error"]
+    assert refusal == (
+        "29 of 100 training rows would be left out: 29 × no answer field beside 'prompt' "
+        "(train.jsonl line 72, train.jsonl line 73, train.jsonl line 74, …); mend them, or allow "
+        "it with data.allow_dropped = 0.29 (--set data.allow_dropped=0.29)"
+    )
+    part = {"val_split": None, "validation": None, "allow_dropped": 0.29}
+    allowed = make_run(rows, **length, data=part)
+    assert run_engine(allowed) == 0
+    values = json.loads(allowed.info_file.read_bytes())
+    values["job"]["data"]["allow_dropped"] = 0.0
+    allowed.info_file.write_text(json.dumps(values))
+    assert run_engine(allowed, "--from", "1") == 0
+
+
+def _plain(report: DataReport) -> dict[str, Any]:
+    import msgspec
+
+    plain: dict[str, Any] = msgspec.to_builtins(report)
+    return plain

@@ -22,7 +22,8 @@ from tui_trainer.evaluation import report as reports
 from tui_trainer.evaluation import tasks as lm_tasks
 from tui_trainer.evaluation.target import Target
 from tui_trainer.launch.measure import measure
-from tui_trainer.store import jobs, paths
+from tui_trainer.store import paths
+from tui_trainer.store.data_sources import resolve_files
 from tui_trainer.store.runs.run_folder import hash_files
 from tui_trainer.text import formats
 
@@ -283,11 +284,11 @@ def _files(
     data: Sequence[str], golden_files: Sequence[str], found: Target, *, use_gate: bool
 ) -> tuple[list[Path], list[Path]]:
     """The data files and the golden sets. Raises `UserError` where there is nothing to measure."""
-    resolved = jobs.resolve_files(list(data), Path.cwd(), "--data") if data else []
+    resolved = resolve_files(list(data), Path.cwd(), "--data") if data else []
     files = [Path(file) for file in resolved]
     sets = [file for file in files if golden.is_golden(file)]
     files = [file for file in files if file not in sets]
-    named = jobs.resolve_files(list(golden_files), Path.cwd(), "--golden") if golden_files else []
+    named = resolve_files(list(golden_files), Path.cwd(), "--golden") if golden_files else []
     sets += [Path(file) for file in named]
     writes = found.task == "causal-lm"
     if sets and not writes:

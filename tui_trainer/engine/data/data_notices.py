@@ -32,7 +32,7 @@ def summary(report: DataReport) -> str:
         parts.append("no duplicates")
     parts += [
         f"{name} columns not used: {part.columns_text(_MOST_NAMED)}"
-        for part, name in _parts(report)
+        for part, name in parts_of(report)
         if part.columns
     ]
     return "; ".join(parts)
@@ -41,7 +41,7 @@ def summary(report: DataReport) -> str:
 def notices(report: DataReport, job: Job) -> list[str]:
     """A sentence for each problem in the data and each change made to it."""
     found = []
-    for part, name in _parts(report):
+    for part, name in parts_of(report):
         found += _about_part(part, name, job.data.max_length, labelled=bool(report.labels))
     found += [*_about_repeats(report, job), *_about_classes(report, job)]
     return [*found, *_about_sources(report), *_about_versions(report)]
@@ -58,7 +58,8 @@ def _about_sources(report: DataReport) -> list[str]:
     return found
 
 
-def _parts(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
+def parts_of(report: DataReport) -> tuple[tuple[PartReport, str], ...]:
+    """Return every part of the data with its name."""
     return (
         (report.train, "training"),
         (report.validation, "validation"),

@@ -36,8 +36,7 @@ from tui_trainer.engine.data.tokens.tokenizer_pool import (
     TokenizerPool,
     workers_of_rank,
 )
-from tui_trainer.store import jobs
-from tui_trainer.store.data_sources import source_weights
+from tui_trainer.store.data_sources import file_list, source_weights
 
 MOST_REASONS = 10  # reasons of a chat template that are told apart
 
@@ -71,7 +70,7 @@ def load_dataset(
     settings, seed = job.data, job.training.seed
     labelled = job.task == "classification"
     # Read the rows of each part.
-    train_files, weights = jobs.file_list(settings.train), source_weights(settings.train)
+    train_files, weights = file_list(settings.train), source_weights(settings.train)
     columns = settings.columns
     train = read_rows(
         train_files,
@@ -81,9 +80,7 @@ def load_dataset(
         columns_needed=True,
     )
     validation, replay, retain, null_space = (
-        read_rows(jobs.file_list(files), labelled=labelled, columns=named)
-        if files
-        else ReadRows([])
+        read_rows(file_list(files), labelled=labelled, columns=named) if files else ReadRows([])
         for files, named in (
             (settings.validation, columns),
             (settings.replay, None),

@@ -257,6 +257,7 @@ def _preferred(
     fields: RowFields, before: tuple[Message, ...], question: str | None
 ) -> tuple[Message, ...]:
     """Return the conversation with the better answer of a pair; the worse counts as not used."""
+    fields.check_marks()
     fields.check_unsupported(known.UNSUPPORTED)
     if "chosen" not in fields.unused:
         raise LeftOut(known.EMPTY)

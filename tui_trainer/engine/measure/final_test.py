@@ -13,7 +13,7 @@ from tui_trainer.engine.measure.measure import measure
 from tui_trainer.engine.state.session import Session
 from tui_trainer.evaluation import journal, metrics, text_scores
 from tui_trainer.evaluation import report as reports
-from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import file_list
 from tui_trainer.store.runs.run_folder import hash_files
 from tui_trainer.text import formats
 
@@ -76,7 +76,7 @@ def measure_test(session: Session) -> None:
 
 def _measure(session: Session) -> EvaluationReport:
     job = session.job
-    files = jobs.file_list(job.data.test)
+    files = file_list(job.data.test)
     data_hash, _ = hash_files(files)
     request = EvaluationRequest(
         model=job.model,
@@ -85,7 +85,7 @@ def _measure(session: Session) -> EvaluationReport:
         labels=list(session.dataset.labels),
         files=[str(file) for file in files],
         columns=job.data.columns,
-        trained_on=[str(file) for file in jobs.file_list(job.data.train)],
+        trained_on=[str(file) for file in file_list(job.data.train)],
         max_length=job.data.max_length,
         answers=job.task == "causal-lm",
         quantization=job.quantization,

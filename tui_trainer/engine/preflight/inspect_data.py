@@ -32,6 +32,7 @@ from tui_trainer.engine.preflight.length_bins import length_bins
 from tui_trainer.engine.preflight.text_pieces import text_pieces
 from tui_trainer.models import base_model
 from tui_trainer.store import jobs
+from tui_trainer.store.data_sources import file_list, hub_dataset
 from tui_trainer.text import formats
 
 MOST_ROWS = 200  # that are shown
@@ -55,7 +56,7 @@ def inspect_data(request: InspectionRequest, on_progress: Progress) -> DataInspe
     parts = _parts(dataset)
     full = {e.where: len(e.input_ids) for examples in parts.values() for e in examples}
     dropped: list[DroppedRow] = []
-    if any(part.cut for part in _part_reports(dataset)):
+    if any(part.cut for part, _ in data_notices.parts_of(dataset.report)):
         dropped = _add_full_lengths(full, job, tokenizer, on_progress)
     lengths = np.array(
         [full[e.where] for e in _once(dataset.train)] + [row.tokens for row in dropped]
@@ -87,7 +88,7 @@ def inspect_data(request: InspectionRequest, on_progress: Progress) -> DataInspe
 
 def find_task(job: Job) -> str:
     """Return the task that the first row's fields are for: a text with a label is classified."""
-    for file in jobs.file_list(job.data.train):
+    for file in file_list(job.data.train):
         for _, _, values in read_objects(file):
             if not isinstance(values, dict):
                 return job.task
@@ -119,7 +120,8 @@ class _ReadingProgress:
 
     def __init__(self, job: Job, on_progress: Progress, what: str) -> None:
         self._on_progress, self._what = on_progress, what
-        self._total = sum(file.stat().st_size for file in jobs.data_files(job))
+        files = [file for file in jobs.data_files(job) if hub_dataset(file) is None]
+        self._total = sum(file.stat().st_size for file in files)
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._report, name="progress", daemon=True)
         self._last = time.monotonic()
@@ -186,11 +188,6 @@ def _parts(dataset: Dataset) -> dict[str, list[Example]]:
     }
 
 
-def _part_reports(dataset: Dataset) -> Sequence[Any]:
-    report = dataset.report
-    return report.train, report.validation, report.replay, report.retain, report.null_space
-
-
 def _add_full_lengths(
     full: dict[str, int], job: Job, tokenizer: Any, on_progress: Progress
 ) -> list[DroppedRow]:
@@ -241,7 +238,7 @@ def _asked_rows(
                 f"{row.where} has {formats.plural(row.tokens, 'token')} and keeps no answer within "
                 "data.max_length, so it is left out; raise data.max_length"
             )
-    for part in _part_reports(dataset):
+    for part, _ in data_notices.parts_of(dataset.report):
         for item in part.reasons():
             for where in item.where:
                 if _located(where).endswith(suffixes):

@@ -67,9 +67,11 @@ def report_findings(report: RunReporter, job: Job, processes: int, *, resumed: b
             report.event("warning", report.step, finding.message, detail={"key": finding.key})
 
 
-def check_left_out(job: Job, dataset: Dataset) -> None:
+def check_left_out(job: Job, dataset: Dataset, *, resumed: bool) -> None:
     """Raise `UserError` where a larger share of the training or the validation rows is left out
-    than the job allows."""
+    than the job allows, unless the run is resumed."""
+    if resumed:
+        return
     for part, name in (
         (dataset.report.train, "training"),
         (dataset.report.validation, "validation"),

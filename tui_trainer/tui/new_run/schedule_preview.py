@@ -9,8 +9,8 @@ import numpy as np
 
 from tui_trainer.contracts.job import Job, TrainingSettings
 from tui_trainer.contracts.schedule import learning_rate_at
-from tui_trainer.store import job_checks, jobs
-from tui_trainer.store.data_sources import source_weights
+from tui_trainer.store import job_checks
+from tui_trainer.store.data_sources import file_list, source_weights
 from tui_trainer.text import formats
 from tui_trainer.tui.charts.blocks import sparkline
 from tui_trainer.tui.charts.model import ChartLine, ChartSpec, Marks
@@ -75,7 +75,7 @@ def steps_of(job: Job) -> int | None:
     if job.training.max_steps is not None:
         return job.training.max_steps
     try:
-        facts = [(file, file.stat()) for file in jobs.file_list(job.data.train)]
+        facts = [(file, file.stat()) for file in file_list(job.data.train)]
         weights = tuple(source_weights(job.data.train))
     except OSError:
         return None

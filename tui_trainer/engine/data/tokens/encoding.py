@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from tui_trainer.contracts.errors import UserError
@@ -54,15 +55,7 @@ def tokenise_rows(
             tokens.ids.append(ids)
             tokens.learned.append(learned)
             tokens.rows.append(number)
-    return Tokens(
-        tokens.ids,
-        tokens.learned,
-        tokens.rows,
-        len(rows),
-        len(longer),
-        tokens.refused,
-        tokens.without_tools,
-    )
+    return replace(tokens, longer=len(longer))
 
 
 def tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens:
