@@ -201,6 +201,7 @@ def test_a_refused_second_engine_does_not_change_the_state(make_run: MakeRun) ->
     assert contents(folder) == before
 
 
+@pytest.mark.slow
 def test_the_command_line_reports_the_reason_and_the_state_is_restored(
     make_run: MakeRun, run_engine: RunEngine, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -130,6 +130,7 @@ NAMES = st.text(st.characters(), max_size=12) | st.sampled_from(
 )
 
 
+@pytest.mark.slow
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.dictionaries(NAMES, VALUES, max_size=4), max_size=4), st.integers(0, 300))
 def test_any_names_and_values_leave_both_runs_listed(

@@ -82,6 +82,7 @@ def process_id_as_token(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
     return Tokens([[os.getpid()]] * number, [[1]] * number, list(range(number)), number)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [PAIRS + TURNS + TEXTS, LABELLED], ids=["all", "classes"])
 def test_three_workers_give_the_tokens_of_one_process(rows: Rows, load: Load) -> None:
     alone, shared = load(rows, 0), load(rows, 3)
