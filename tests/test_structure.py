@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import defaultdict
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import tui_trainer
 PACKAGE = Path(tui_trainer.__file__).parent
 
 
+@functools.cache
 def modules() -> dict[str, ast.Module]:
     """The parsed modules of the package by their dotted names."""
     found = {}

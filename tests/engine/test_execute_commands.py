@@ -31,6 +31,7 @@ def state_of(folder: RunFolder) -> str:
     return state.state if state else ""
 
 
+@pytest.mark.slow
 def test_a_session_of_commands(
     make_run: Callable[..., RunFolder], start_engine: Start, wait_for: Wait
 ) -> None:

@@ -162,6 +162,7 @@ async def test_an_error_is_shown_in_its_sentence(
         await pilot.press("n", "p")
 
 
+@pytest.mark.slow
 async def test_classes_have_counts_and_no_token_is_learned(
     session: Session, seen: Seen, looks: Looks
 ) -> None:
@@ -174,6 +175,7 @@ async def test_classes_have_counts_and_no_token_is_learned(
         await seen(app, "class  class of it", "no token is learned: the class is")
 
 
+@pytest.mark.slow
 async def test_without_colours_learned_text_has_brackets(
     session: Session, seen: Seen, looks: Looks, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -35,6 +35,7 @@ def job_started(app: TrainerApp) -> Job:
     return info.job
 
 
+@pytest.mark.slow
 async def test_power_and_optimizer_are_chosen_seen_and_started(
     session: Session, seen: Seen, becomes: Becomes, text_of: Text
 ) -> None:
@@ -90,6 +91,7 @@ async def test_classification_asks_how_to_balance(
         assert (job.task, job.data.balance) == ("classification", "oversample")
 
 
+@pytest.mark.slow
 async def test_a_mistake_in_the_folded_part_opens_it(
     session: Session, seen: Seen, becomes: Becomes
 ) -> None:
@@ -156,6 +158,7 @@ async def test_a_run_is_started_again_with_one_thing_changed(
         assert job == msgspec.structs.replace(first, lora=msgspec.structs.replace(lora, alpha=8.0))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("size", [(80, 24), (100, 30), (120, 44)])
 async def test_the_field_with_the_cursor_is_seen(
     session: Session, seen: Seen, becomes: Becomes, size: tuple[int, int]

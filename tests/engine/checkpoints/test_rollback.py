@@ -218,6 +218,7 @@ def test_a_run_with_broken_weights_is_rolled_back_before_it_ends(
     assert run_engine(left) == 1
 
 
+@pytest.mark.slow
 def test_a_user_requests_a_rollback_during_training(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:

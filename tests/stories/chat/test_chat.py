@@ -76,6 +76,7 @@ async def test_escape_ends_the_answer_then_gives_the_digits_back(
         await seen(app, "no runs in")
 
 
+@pytest.mark.slow
 async def test_correct_in_the_editor_and_train(
     room: Any, chat_app: ChatApp, seen: Seen, make_run: Callable[..., RunFolder], becomes: Becomes,
     shown_notices: Text,

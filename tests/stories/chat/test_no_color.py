@@ -106,6 +106,7 @@ async def test_the_selection_is_marked_by_more_than_its_grey(
         assert "done" not in turned and "Chat" not in turned
 
 
+@pytest.mark.slow
 async def test_a_terminal_that_is_too_small_is_reported_in_grey(
     make_run: MakeRun, chat_app: ChatApp, seen: Seen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
