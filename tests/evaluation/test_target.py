@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
+from tests.weights import one_tensor
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.evaluation import target
 from tui_trainer.store.adapters.adapter_import import add_from
@@ -20,7 +19,7 @@ def adapter(folder: Path, kind: str = "CAUSAL_LM") -> Path:
         '{"peft_type": "LORA", "base_model_name_or_path": "builtin", "r": 4, "lora_alpha": 8,'
         f' "target_modules": ["q_proj"], "task_type": "{kind}"}}'
     )
-    save_file({"lora_A": np.zeros(1)}, folder / "adapter_model.safetensors")
+    (folder / "adapter_model.safetensors").write_bytes(one_tensor())
     return folder
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -12,6 +10,7 @@ from typing import Any, Literal, TypeVar
 
 import pytest
 
+from tests.weights import one_tensor
 from tui_trainer.contracts.chat import session as events
 from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.chat.sampling import BaseSampling, Finish
@@ -260,9 +259,7 @@ class Room:
         """Puts an adapter into the store."""
         source = self.adapters.root.parent / "source"
         source.mkdir(exist_ok=True)
-        header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-        weights = struct.pack("<Q", len(header)) + header + b"\0" * 4
-        (source / files.WEIGHTS).write_bytes(weights)
+        (source / files.WEIGHTS).write_bytes(one_tensor())
         (source / files.CONFIG).write_text('{"peft_type": "LORA", "r": 2}')
         values: dict[str, Any] = {"created_at": 1.0, "base_model": "builtin", "base_hash": "abc"}
         values["after"] = Measures(recalled=1.0, kept=0.996, recalled_count=3, kept_count=40)

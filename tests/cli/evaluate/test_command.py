@@ -7,11 +7,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
-from safetensors.numpy import save_file
 
 from tests.repl.conftest import Room
+from tests.weights import one_tensor
 from tui_trainer.cli import main
 from tui_trainer.cli.evaluate import command
 from tui_trainer.contracts.evaluation import (
@@ -55,7 +54,7 @@ def run(tmp_path: Path) -> RunFolder:
     folder = run_folder.create_run(tmp_path / "runs", jobs.load_job(tmp_path / "job.toml"))
     folder.adapter_dir.mkdir()
     (folder.adapter_dir / "adapter_config.json").write_text('{"peft_type": "LORA"}')
-    save_file({"lora_A": np.zeros(1)}, folder.adapter_dir / "adapter_model.safetensors")
+    (folder.adapter_dir / "adapter_model.safetensors").write_bytes(one_tensor())
     return folder
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import struct
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +12,7 @@ from typing import Any, Literal
 import msgspec
 import pytest
 
+from tests.weights import one_tensor
 from tui_trainer.contracts.chat import session as events
 from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference, ModelReady
 from tui_trainer.contracts.chat.sampling import Finish
@@ -232,9 +231,7 @@ class Room:
 def write_adapter(folder: Path) -> None:
     """The files of a small adapter in PEFT's format."""
     folder.mkdir(parents=True, exist_ok=True)
-    header = json.dumps({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0, 4]}}).encode()
-    weights = struct.pack("<Q", len(header)) + header + b"\0" * 4
-    (folder / files.WEIGHTS).write_bytes(weights)
+    (folder / files.WEIGHTS).write_bytes(one_tensor())
     (folder / files.CONFIG).write_text('{"peft_type": "LORA", "r": 2}')
 
 
