@@ -178,15 +178,6 @@ def evaluate(
     runs_dir = options.runs_dir(context)
     found = target.find(reference, runs_dir, trust_remote_code=trust_remote_code)
     other = _other(found, against, runs_dir, use_gate=use_gate, trusted=trust_remote_code)
-    chosen = Options(
-        metrics=_metrics(wanted, found),
-        named=bool(wanted),
-        limit=limit,
-        max_new_tokens=max_new_tokens,
-        max_length=max_length,
-        precision=precision,
-        quantization=quantization,
-    )
     if tasks is not None:
         wanted_tasks = TaskOptions(
             names=lm_tasks.names(tasks),
@@ -197,6 +188,15 @@ def evaluate(
             quantization=quantization,
         )
         return evaluate_tasks(found, other, wanted_tasks, name, rows, as_json=as_json)
+    chosen = Options(
+        metrics=_metrics(wanted, found),
+        named=bool(wanted),
+        limit=limit,
+        max_new_tokens=max_new_tokens,
+        max_length=max_length,
+        precision=precision,
+        quantization=quantization,
+    )
     files, sets = _files(data, golden_files, found, use_gate=use_gate)
     models = [found] if other is None else [found, other]
     measured = [
