@@ -67,6 +67,7 @@ _TROUBLES: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.slow
 @settings(max_examples=40, deadline=None)
 @given(
     trouble=st.sampled_from(sorted(_TROUBLES)),

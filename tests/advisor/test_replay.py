@@ -223,6 +223,7 @@ def test_columns_in_any_order_are_read_by_step() -> None:
         assert found == by_step
 
 
+@pytest.mark.slow
 def test_columns_are_merged_without_a_list_of_their_rows() -> None:
     steps = np.arange(1.0, 20_001)
     rows = from_columns({"step": steps, "loss": 1 / steps}, {"step": steps, "val_loss": 2 / steps})

@@ -85,6 +85,7 @@ def test_a_killed_process_is_restarted_with_the_active_adapters(
         chat.start()
 
 
+@pytest.mark.slow
 def test_a_base_that_cannot_be_loaded_is_one_sentence(train_extra: None, tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{}")
     with (

@@ -333,6 +333,7 @@ sys.exit(1)
 """
 
 
+@pytest.mark.slow
 def test_a_rate_that_broke_the_run_is_not_set_again_unasked(shell: Shell) -> None:
     shell.train(BROKEN)
     assert shell.ends()[0] == 1

@@ -71,6 +71,7 @@ def reported(server: Server) -> list[str]:
     return [one["kind"] for one in every]
 
 
+@pytest.mark.slow
 def test_a_hang_and_a_crash_are_notified_without_a_screen(
     shell: Callable[..., Shell], server: Server
 ) -> None:

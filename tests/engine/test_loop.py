@@ -68,6 +68,7 @@ def ask_for_a_rollback(at_step: At) -> None:
     at_step(52, "rollback")
 
 
+@pytest.mark.slow
 def test_a_rollback_requested_in_the_step_of_an_early_stop_is_made(
     make_run: MakeRun, run_engine: Engine, at_step: At, during: During
 ) -> None:
@@ -119,6 +120,7 @@ def test_an_automatic_rollback_goes_before_an_early_stop(
     assert folder.status() == "early_stopped"
 
 
+@pytest.mark.slow
 def test_a_rollback_requested_in_the_last_step_is_made(
     make_run: MakeRun, run_engine: Engine, at_step: At, during: During
 ) -> None:
@@ -148,6 +150,7 @@ def test_other_commands_that_come_too_late_are_refused(
     assert state is not None and state.state in ("early_stopped", "completed")
 
 
+@pytest.mark.slow
 def test_a_stop_after_a_rollback_makes_it_and_refuses_what_follows(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:

@@ -33,6 +33,7 @@ def test_a_class_that_never_occurs_does_not_count_in_the_means() -> None:
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1)
 
 
+@pytest.mark.slow
 @given(PAIRS)
 def test_scores_equal_scikit_learns(pairs: list[tuple[str, str]]) -> None:
     metrics = pytest.importorskip("sklearn.metrics")

@@ -68,6 +68,7 @@ async def test_power_and_optimizer_are_chosen_seen_and_started(
         assert (training.optimizer, training.momentum, training.nesterov) == ("sgd", 0.9, True)
 
 
+@pytest.mark.slow
 async def test_classification_asks_how_to_balance(
     session: Session, seen: Seen, becomes: Becomes, text_of: Text, tmp_path: Path
 ) -> None:

@@ -247,6 +247,7 @@ async def test_details_show_job_and_paths(make_run: MakeRun, session: Session, s
         await seen(app, "torch", "2.13")
 
 
+@pytest.mark.slow
 async def test_a_rate_of_more_than_ten_times_the_present_one_is_asked_about(
     make_run: MakeRun, session: Session, engine: Engine, seen: Seen, text_of: Text
 ) -> None:

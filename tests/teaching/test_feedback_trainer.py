@@ -170,6 +170,7 @@ def test_a_refused_adapter_whose_examples_were_learned_since_stays_out(classroom
         trainer.override(trainer.trainings()[0].id)
 
 
+@pytest.mark.slow
 def test_an_edit_during_the_training_is_taught_by_the_next(
     classroom: Room, wait_until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -125,6 +125,7 @@ def test_ctrl_c_is_recorded_as_an_interruption(tmp_path: Path) -> None:
     assert (state.state, state.message) == ("cancelled", "interrupted at step 7")
 
 
+@pytest.mark.slow
 def test_deleting_a_writer_ends_its_run(tmp_path: Path) -> None:
     run = RunWriter(tmp_path, name="mine", total_steps=10, hardware=False)
     run.log(4, loss=1.0)

@@ -63,6 +63,7 @@ def test_an_alarm_that_was_on_before_the_onset_is_no_finding() -> None:
     assert not [k for s, k in judge._as_written(made, fault) if s >= 200 and k == "oscillation"]
 
 
+@pytest.mark.slow
 def test_the_table_over_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     case = next(case for case in all_cases() if case.fault is None)
     made = [{"kind": "train", "step": s, "loss": 1 + 3 * math.exp(-s / 60)} for s in range(1, 300)]

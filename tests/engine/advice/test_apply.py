@@ -57,6 +57,7 @@ def rates(folder: RunFolder) -> dict[int, float]:
     return {row["step"]: row["learning_rate"] for row in rows if row["kind"] == "train"}
 
 
+@pytest.mark.slow
 def test_events_are_what_a_replay_gives_through_a_stop_and_a_resume(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
@@ -106,6 +107,7 @@ def test_applying_goes_smoothly_keeps_the_schedule_and_survives_a_kill(
     assert {step: after[step] for step in before} == before
 
 
+@pytest.mark.slow
 def test_muted_advice_is_not_repeated(make_run: MakeRun, run_engine: Engine, at_step: At) -> None:
     folder = make_run(training=TRAINING)
     at_step(BREAK, "set-lr", learning_rate=0.6)
@@ -123,6 +125,7 @@ def test_muted_advice_is_not_repeated(make_run: MakeRun, run_engine: Engine, at_
     assert answers[0].message.startswith("unknown kind of advice 'boredom'; one of: oscillation, ")
 
 
+@pytest.mark.slow
 def test_urgent_advice_applies_itself_within_bounds_and_the_same_after_a_resume(
     make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -175,6 +175,7 @@ def test_a_raised_rate_that_made_it_spike_is_left_behind(
     assert same_bits(folder, good)
 
 
+@pytest.mark.slow
 def test_a_user_requests_a_rollback_after_a_spike(
     sharp: MakeRun, run_engine: Engine, at_step: At, bad_rows: Callable[[int, int], None]
 ) -> None:

@@ -145,6 +145,7 @@ def test_a_resumed_run_gives_the_best_evaluation_of_before(
     assert report is None or (report.best is not None and report.best.step == 4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", TASKS)
 def test_a_run_rolled_back_before_its_best_gives_the_best_that_remains(
     task: str, new_run: MakeRun, run_engine: Engine, scores: Scores, capsys: Capture
@@ -200,6 +201,7 @@ def test_an_automatic_rollback_supersedes_the_best(
     assert_saved(folder, 4)
 
 
+@pytest.mark.slow
 def test_the_metric_and_the_saved_step_can_be_set(
     new_run: MakeRun, run_engine: Engine, scores: Scores
 ) -> None:

@@ -42,6 +42,7 @@ def weights(folder: RunFolder) -> dict[str, Any]:
     return load_file(folder.adapter_dir / "adapter_model.safetensors")
 
 
+@pytest.mark.slow
 def test_a_diverging_run_is_rolled_back_and_ends_well(
     make_run: MakeRun, run_engine: Engine, at_step: At, capsys: Capture
 ) -> None:
@@ -243,6 +244,7 @@ def test_a_user_requests_a_rollback_during_training(
     assert rows_that_stand(folder) == rows_that_stand(good)
 
 
+@pytest.mark.slow
 def test_without_an_old_enough_checkpoint_there_is_no_rollback(
     make_run: MakeRun, run_engine: Engine, at_step: At, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,6 +273,7 @@ def test_the_last_good_checkpoint_is_kept_while_the_problem_lasts(
     assert kept == [76, 80], "and is pruned when it is over"
 
 
+@pytest.mark.slow
 def test_pruning_keeps_a_checkpoint_from_before_the_problem(
     make_run: MakeRun, run_engine: Engine
 ) -> None:

@@ -46,6 +46,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
     return requested
 
 
+@pytest.mark.slow
 def test_versions_are_counted_stored_and_the_same_on_resume(
     make_run: MakeRun, run_engine: RunEngine, asked: list[list[str]]
 ) -> None:

@@ -63,6 +63,7 @@ def test_the_curve_as_text() -> None:
     assert all(row[left + column] == "│" for row in rows[:3]), "it marks the proposed rate"
 
 
+@pytest.mark.slow
 def test_a_real_job_gets_a_rate_that_its_run_learns_at(
     make_run: Callable[..., RunFolder],
     run_engine: Callable[..., int],

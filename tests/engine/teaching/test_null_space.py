@@ -149,6 +149,7 @@ def messages(run: RunFolder, kind: str) -> str:
     return "\n".join(event.message for event in run.events() if event.kind == kind)
 
 
+@pytest.mark.slow
 def test_a_run_keeps_to_it_also_when_resumed_or_continued(
     tmp_path: Path, train_extra: None
 ) -> None:

@@ -91,6 +91,7 @@ def test_without_validation_the_prompts_are_answered_as_often(
     assert sorted({r.step for r in folder.samples()}) == [0, 4, 6]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_the_same_answers(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
@@ -102,6 +103,7 @@ def test_a_resumed_run_has_the_same_answers(
     assert list(map(text, parts.samples())) == list(map(text, whole.samples()))
 
 
+@pytest.mark.slow
 def test_answers_of_undone_steps_do_not_count(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:

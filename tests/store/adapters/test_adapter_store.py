@@ -323,6 +323,7 @@ for turn in itertools.count():
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_leave_only_complete_adapters(tmp_path: Path, source: Path) -> None:
     root, chance = tmp_path / "adapters", random.Random(11)
     names: set[str] = set()

@@ -226,6 +226,7 @@ while True:
 """
 
 
+@pytest.mark.slow
 def test_twenty_kills_lose_nothing_that_was_acknowledged(tmp_path: Path) -> None:
     folder, chance = tmp_path / "feedback", random.Random(7)
     acknowledged: list[tuple[str, str]] = []

@@ -171,6 +171,7 @@ def metric_lines(draw: st.DrawFn) -> bytes:
     return ("{" + f",{gap}".join(fields) + "}").encode()
 
 
+@pytest.mark.slow
 @settings(max_examples=400, deadline=None)
 @given(st.lists(metric_lines(), max_size=25), st.data())
 def test_any_lines_in_any_pieces_give_the_slow_table(
