@@ -50,7 +50,8 @@ def tokenise_rows(
         numbers, spans, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
         ids = with_opening(opening, plain)
-        learned = [0] * (len(ids) - len(plain)) + mask(offsets, parts)
+        before = len(ids) - len(plain)
+        learned = [0] * before + mask(offsets[: max(0, max_length - before)], parts)
         if len(ids) > max_length:
             longer.add(number)
             ids, learned = ids[:max_length], learned[:max_length]
