@@ -13,7 +13,10 @@ import pytest
 
 from tests import bases
 from tui_trainer.engine.data import class_balance
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.rows import Row
+from tui_trainer.engine.data.tokens import token_table
+from tui_trainer.engine.data.tokens.encoding import make_examples
+from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack
 from tui_trainer.engine.validation import classification_metrics
 from tui_trainer.store.runs.run_folder import RunFolder
 
@@ -184,15 +187,18 @@ def test_rare_classes_are_weighted_or_repeated() -> None:
     weights = class_balance.class_weights([90, 10])
     assert weights[1] / weights[0] == pytest.approx(3.0)  # the root of 9
     assert 90 * weights[0] + 10 * weights[1] == pytest.approx(100)
-    train = [Example([1, i], [0, 0], 1.0, 0 if i < 7 else 1) for i in range(10)]
-    repeated, report = class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)
+    rows = [Row((), "t", 1.0, f"row {i}", "a" if i < 7 else "b") for i in range(10)]
+    tokens = Tokens([[1, i] for i in range(10)], [[0, 0]] * 10, list(range(10)), 10)
+    train = make_examples(rows, token_table.build([pack(tokens)]), {"a": 0, "b": 1})
+    none = train[:0]
+    repeated, report = class_balance.balance(train, none, ["a", "b"], "oversample", seed=1)
     assert [sum(e.label == c for e in repeated) for c in (0, 1)] == [7, 7]
     assert {e.input_ids[1] for e in repeated} == set(range(10))
     assert report[1].copies == pytest.approx(7 / 3, abs=1e-3)
-    assert repeated == class_balance.balance(train, [], ["a", "b"], "oversample", seed=1)[0]
-    same, report = class_balance.balance(train, [], ["a", "b"], "none", seed=1)
+    assert repeated == class_balance.balance(train, none, ["a", "b"], "oversample", seed=1)[0]
+    same, report = class_balance.balance(train, none, ["a", "b"], "none", seed=1)
     assert same == train and [label.weight for label in report] == [1, 1]
-    weighted, _ = class_balance.balance(train, [], ["a", "b"], "weight", seed=1)
+    weighted, _ = class_balance.balance(train, none, ["a", "b"], "weight", seed=1)
     assert sum(e.weight for e in weighted) == pytest.approx(10)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ def theirs(model: Any, examples: list[Example]) -> torch.Tensor:
 
 
 def ours(
-    model: Any, examples: list[Example], way: ForwardMode, size: int, pad: int = 0
+    model: Any, examples: Sequence[Example], way: ForwardMode, size: int, pad: int = 0
 ) -> torch.Tensor:
     """The engine's loss, in passes of `size` examples of like length."""
     total = torch.zeros(())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
+from collections.abc import Sequence
 
 import torch
 
@@ -225,7 +226,7 @@ def step(session: Session) -> StepResult:
             recovery.halve_pass_size(session, passes, error)
 
 
-def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) -> StepResult:
+def update(session: Session, sums: torch.Tensor, passes: list[Sequence[Example]]) -> StepResult:
     """Clip the gradients and update the weights, unless a number is not finite. `sums` (2,) has the
     step's loss and accuracy."""
     scaler = session.scaler
@@ -247,7 +248,7 @@ def update(session: Session, sums: torch.Tensor, passes: list[list[Example]]) ->
     return StepResult(loss, size, passes, healthy, gradients, accuracy)
 
 
-def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Tensor:
+def forward_backward(session: Session, passes: list[Sequence[Example]]) -> torch.Tensor:
     """Compute the gradients of the step's mean loss per learned token, over all forward passes of
     all processes, and return that loss and the share (0..1) of these tokens that were predicted
     correctly, as the loss weighted by example; shape (2,).
@@ -280,7 +281,7 @@ def forward_backward(session: Session, passes: list[list[Example]]) -> torch.Ten
 
 
 def _taught_sums(
-    session: Session, group: list[Example], batch: batching.Batch
+    session: Session, group: Sequence[Example], batch: batching.Batch
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return the weighted sums of a pass's losses, from which the learned answers are counted, and
     of its correct predictions."""
@@ -292,7 +293,7 @@ def _taught_sums(
     return sums
 
 
-def _tokens(passes: list[list[Example]], *, retained: bool) -> int:
+def _tokens(passes: list[Sequence[Example]], *, retained: bool) -> int:
     """Return the learned tokens of a step's retained examples, or of the others."""
     groups = [group for group in passes if group[0].retained == retained]
     return sum(example.learned_count() for group in groups for example in group)

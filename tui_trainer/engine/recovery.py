@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import torch
@@ -63,7 +63,7 @@ def restore(session: Session, random: dict[str, torch.Tensor]) -> None:
 
 def halve_pass_size(
     session: Session,
-    passes: list[list[Example]],
+    passes: list[Sequence[Example]],
     error: BaseException,
     during: Literal["step", "evaluation"] = "step",
 ) -> None:

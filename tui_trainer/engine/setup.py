@@ -292,7 +292,7 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
     """
     hidden = getattr(model.config.get_text_config(), "hidden_size", 0)
     examples = dataset.train
-    mean = sum(len(example.input_ids) for example in examples) / len(examples)
+    mean = int(examples.lengths.sum()) / len(examples)
     extra = job.data.replay_per_step + job.data.retain_per_step
     tokens = mean * (job.training.batch_size + extra)
     operations = tokens * 8 * hidden**2  # of a layer's widest product
@@ -302,10 +302,8 @@ def worthwhile_threads(job: Job, dataset: Dataset, model: Any) -> int:
 def check_lengths(model: Any, dataset: Dataset) -> None:
     """Raise `UserError` where examples are longer than the base can read."""
     limit = getattr(model.config, "max_position_embeddings", None)
-    parts = [
-        *dataset.train, *dataset.validation, *dataset.replay, *dataset.retain, *dataset.null_space,
-    ]  # fmt: skip
-    longest = max(len(e.input_ids) for e in parts)
+    parts = (dataset.train, dataset.validation, dataset.replay, dataset.retain, dataset.null_space)
+    longest = max(int(part.lengths.max(initial=0)) for part in parts)
     if limit is not None and longest > limit:
         raise UserError(
             f"an example has {count(longest)} tokens and the base reads at most {count(limit)}; "

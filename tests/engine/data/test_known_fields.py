@@ -3,7 +3,7 @@ named, both with counts and locations."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -288,7 +288,7 @@ def examples(tokenizer: Any, file: Path, **more: Any) -> dataset.Dataset:
     return dataset.load_dataset(jobs.check_job(values, file.parent, "test"), tokenizer)
 
 
-def learned(found: list[Example], tokenizer: Any) -> str:
+def learned(found: Sequence[Example], tokenizer: Any) -> str:
     ids = [i for e in found for i, on in zip(e.input_ids, e.learned, strict=True) if on]
     return str(tokenizer.decode(ids))
 

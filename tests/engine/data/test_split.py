@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -107,8 +108,9 @@ def test_near_duplicates_equal_those_of_comparing_all_pairs() -> None:
             for _ in range(changes):
                 own[chance.randrange(60)] = chance.choice(words)
             texts.append(" ".join(own))
-    groups = near_duplicates.near_groups(texts)
-    assert groups is not None
+    found = near_duplicates.near_groups(texts, len(texts))
+    assert found is not None
+    groups = found.tolist()
     sets = [near_duplicates._shingles(near_duplicates._words(text)) for text in texts]
     parent = list(range(len(texts)))
     for one, other in itertools.combinations(range(len(texts)), 2):
@@ -122,7 +124,7 @@ def test_above_the_limit_only_exact_duplicates_are_searched(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(near_duplicates, "MOST_ROWS", 3)
-    assert near_duplicates.near_groups(["a"] * 4) is None
+    assert near_duplicates.near_groups(["a"] * 4, 4) is None
 
 
 @given(
@@ -131,11 +133,11 @@ def test_above_the_limit_only_exact_duplicates_are_searched(
     st.integers(0, 9),
 )
 def test_a_split_keeps_groups_together(groups: list[int], share: float, seed: int) -> None:
-    chosen = split.hold_out(groups, share, seed)
+    chosen = split.hold_out(np.array(groups), share, seed).tolist()
     inside = {g for g, out in zip(groups, chosen, strict=True) if out}
     outside = {g for g, out in zip(groups, chosen, strict=True) if not out}
     assert inside and outside and not inside & outside
-    assert chosen == split.hold_out(groups, share, seed)
+    assert chosen == split.hold_out(np.array(groups), share, seed).tolist()
 
 
 def test_duplicates_are_never_on_both_sides_of_the_split(
@@ -219,7 +221,8 @@ def test_every_class_has_its_share_in_validation(
 )
 def test_a_split_by_class_keeps_groups_together(rows: list[tuple[int, str]], share: float) -> None:
     groups = [group for group, _ in rows]
-    chosen = split.hold_out(groups, share, 1, [label for _, label in rows])
+    labels = np.array(["abc".index(label) + 1 for _, label in rows])
+    chosen = split.hold_out(np.array(groups), share, 1, labels).tolist()
     inside = {g for g, out in zip(groups, chosen, strict=True) if out}
     outside = {g for g, out in zip(groups, chosen, strict=True) if not out}
     assert inside and outside and not inside & outside

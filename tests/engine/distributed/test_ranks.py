@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
 
 import pytest
 
@@ -44,7 +45,8 @@ def test_the_rank_is_read_from_the_environment(monkeypatch: pytest.MonkeyPatch) 
 
 def test_processes_of_a_sharded_base_have_the_same_number_of_passes() -> None:
     examples = [Example([0] * length, [1] * length, 1.0) for length in (40, 9, 8, 7, 6)]
-    passes, shares = [examples[:2], examples[2:4], examples[4:]], ranks.share_examples(examples, 2)
+    passes: list[Sequence[Example]] = [examples[:2], examples[2:4], examples[4:]]
+    shares = ranks.share_examples(examples, 2)
     first, second = (sharding.own_passes(passes, shares, rank) for rank in (0, 1))
     assert first[0] == examples[:1]
     assert second == [examples[1:3], examples[3:]]

@@ -16,7 +16,7 @@ def rows(folder: Path, name: str, *questions: str) -> tuple[str, list[Row]]:
     file = folder / name
     lines = [json.dumps({"question": question, "answer": "yes"}) for question in questions]
     file.write_text("\n".join(lines) + "\n")
-    return str(file), read_rows([file], labelled=False).found
+    return str(file), list(read_rows([file], labelled=False).found)
 
 
 def test_the_same_row_is_named_whatever_its_white_space(tmp_path: Path) -> None:

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from itertools import accumulate, takewhile
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from tui_trainer.contracts.job import TrainingSettings
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.example import Example, Examples
 from tui_trainer.models.kernels.packed_attention import Segments
+
+Order = npt.NDArray[np.int64]  # indices of examples
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,7 @@ class BatchPlan:
         self._retain_per_step = retain_per_step
         self._settings = settings
         self._groups = _indices_by_group(examples)
-        self._order: tuple[int, list[int]] = (-1, [])
+        self._order: tuple[int, Order] = (-1, np.zeros(0, dtype=np.int64))
         per_step = settings.batch_size * settings.gradient_accumulation_steps
         self.steps_per_epoch = math.ceil(len(examples) / per_step)
         self.total_steps = settings.max_steps or max(
@@ -81,7 +84,7 @@ class BatchPlan:
             if self._order[0] != epoch:
                 order = epoch_order(len(self._examples), self._settings.seed, epoch)
                 self._order = (epoch, order)
-            chosen = self._order[1][index * size : (index + 1) * size]
+            chosen = self._order[1][index * size : (index + 1) * size].tolist()
         found = [self._examples[i] for i in chosen]
         for part, per_step in (
             (self._replay, self._replay_per_step),
@@ -93,7 +96,7 @@ class BatchPlan:
                 ]
         return found
 
-    def passes(self, step: int, most: int | None = None) -> list[list[Example]]:
+    def passes(self, step: int, most: int | None = None) -> list[Sequence[Example]]:
         """Return the step's examples in as many forward passes as the job accumulates over, or in
         more passes of at most `most` examples each.
 
@@ -102,7 +105,7 @@ class BatchPlan:
         not depend on the grouping.
         """
         examples = self.examples(step)
-        found = []
+        found: list[Sequence[Example]] = []
         for retained in (False, True):
             part = longest_first([e for e in examples if e.retained == retained])
             size = max(math.ceil(len(part) / self._settings.gradient_accumulation_steps), 1)
@@ -112,9 +115,10 @@ class BatchPlan:
 
 def _indices_by_group(examples: Sequence[Example]) -> list[list[int]]:
     """Return the indices of each group's examples; nothing unless every example has a group."""
+    groups = examples.groups if isinstance(examples, Examples) else [e.group for e in examples]
     found: dict[str, list[int]] = {}
-    for index, example in enumerate(examples):
-        found.setdefault(example.group, []).append(index)
+    for index, group in enumerate(groups):
+        found.setdefault(group, []).append(index)
     return [] if "" in found else list(found.values())
 
 
@@ -124,16 +128,15 @@ def _choose_by_group(groups: Sequence[list[int]], seed: int, step: int, size: in
     chosen = []
     for position in range(step * size, (step + 1) * size):
         rounds, index = divmod(position, len(groups))
-        group = groups[epoch_order(len(groups), seed, rounds)[index]]
+        group = groups[int(epoch_order(len(groups), seed, rounds)[index])]
         cycle, index = divmod(rounds, len(group))
-        chosen.append(group[epoch_order(len(group), seed + group[0] + 1, cycle)[index]])
+        chosen.append(group[int(epoch_order(len(group), seed + group[0] + 1, cycle)[index])])
     return chosen
 
 
-def epoch_order(examples: int, seed: int, epoch: int) -> list[int]:
+def epoch_order(examples: int, seed: int, epoch: int) -> Order:
     """Return the order of an epoch's examples, which depends on seed and epoch."""
-    order: list[int] = np.random.default_rng([seed, epoch]).permutation(examples).tolist()
-    return order
+    return np.random.default_rng([seed, epoch]).permutation(examples)
 
 
 def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
@@ -143,9 +146,19 @@ def replay_choice(examples: int, seed: int, step: int, count: int) -> list[int]:
     return drawn
 
 
-def longest_first(examples: Sequence[Example]) -> list[Example]:
+def lengths_of(examples: Sequence[Example]) -> Order:
+    """Return the number of tokens of each example."""
+    if isinstance(examples, Examples):
+        return examples.lengths
+    return np.array([len(example.input_ids) for example in examples], dtype=np.int64)
+
+
+def longest_first(examples: Sequence[Example]) -> Sequence[Example]:
     """Sort examples by descending length; those of the same length keep their order."""
-    return sorted(examples, key=lambda example: len(example.input_ids), reverse=True)
+    order = np.argsort(-lengths_of(examples), kind="stable")
+    if isinstance(examples, Examples):
+        return examples.take(order)
+    return [examples[at] for at in order.tolist()]
 
 
 def collate(
@@ -217,7 +230,7 @@ def _learned(
     return positions, targets, weights
 
 
-def groups_of(examples: list[Example], size: int) -> list[list[Example]]:
+def groups_of(examples: Sequence[Example], size: int) -> list[Sequence[Example]]:
     """Return consecutive groups of at most `size` examples."""
     return [examples[i : i + size] for i in range(0, len(examples), size)]
 
@@ -225,4 +238,7 @@ def groups_of(examples: list[Example], size: int) -> list[list[Example]]:
 def learned_weight(examples: Sequence[Example]) -> float:
     """Return the sum over examples of weight times learned tokens (1 for a class): the divisor of
     a step's loss."""
+    if isinstance(examples, Examples):
+        pairs = zip(examples.weights.tolist(), examples.learned_counts.tolist(), strict=True)
+        return float(sum(weight * learned for weight, learned in pairs))
     return sum(example.weight * example.learned_count() for example in examples)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Balance
 from tui_trainer.contracts.runs.data_report import LabelReport
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.example import Examples
 from tui_trainer.engine.data.rows import Row
 
 # Ratio of the largest to the smallest class from which the data counts as imbalanced.
@@ -42,33 +41,29 @@ def class_weights(counts: Sequence[int]) -> list[float]:
 
 
 def balance(
-    train: list[Example],
-    validation: Sequence[Example],
+    train: Examples,
+    validation: Examples,
     names: Sequence[str],
     method: Balance,
     seed: int,
-) -> tuple[list[Example], list[LabelReport]]:
+) -> tuple[Examples, list[LabelReport]]:
     """Balance the classes, and report what was done for each.
 
     `method`: "weight" gives examples the weights of `class_weights`, "oversample" repeats them
     until every class is as large as the largest (whole copies, and the rest drawn at random),
     "none" changes nothing.
     """
-    held_out = Counter(example.label for example in validation)
-    counts = Counter(example.label for example in train)
-    sizes = [counts[index] for index in range(len(names))]
+    held_out, sizes = (_sizes(part, len(names)) for part in (validation, train))
     weights = class_weights(sizes) if method == "weight" else [1.0] * len(names)
     reports = [
         LabelReport(label=name, train=sizes[i], validation=held_out[i], weight=round(weights[i], 6))
         for i, name in enumerate(names)
     ]
     if method == "weight":
-        weighted = [replace(e, weight=e.weight * weights[e.label or 0]) for e in train]
-        return weighted, reports
+        return train.with_factors(np.array(weights)), reports
     if method == "none":
         return train, reports
-    copies = _copies(train, sizes, seed)
-    repeated = [example for example, times in zip(train, copies, strict=True) for _ in range(times)]
+    repeated = train.take(np.repeat(np.arange(len(train)), _copies(train, sizes, seed)))
     reports = [
         msgspec.structs.replace(report, copies=round(max(sizes) / report.train, 4))
         if report.train
@@ -78,16 +73,22 @@ def balance(
     return repeated, reports
 
 
-def _copies(train: Sequence[Example], sizes: Sequence[int], seed: int) -> list[int]:
+def _sizes(examples: Examples, classes: int) -> list[int]:
+    """Return the number of examples of each class."""
+    labels = examples.labels
+    found = np.zeros(0, dtype=np.int64) if labels is None else labels
+    return [int(size) for size in np.bincount(found, minlength=classes)]
+
+
+def _copies(train: Examples, sizes: Sequence[int], seed: int) -> npt.NDArray[np.int64]:
     """Return how often each example is repeated."""
-    copies = [0] * len(train)
+    copies = np.zeros(len(train), dtype=np.int64)
     for label, size in enumerate(sizes):
         if size == 0:
             continue
-        own = [index for index, example in enumerate(train) if example.label == label]
+        own = np.flatnonzero(train.labels == label)
         whole, rest = divmod(max(sizes), size)
         drawn = np.random.default_rng([seed, label, 2]).permutation(size)[:rest]
-        extra = set(drawn.tolist())
-        for position, index in enumerate(own):
-            copies[index] = whole + (position in extra)
+        copies[own] = whole
+        copies[own[drawn]] += 1
     return copies

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -24,12 +25,13 @@ from tui_trainer.contracts.runs.data_report import (
 )
 from tui_trainer.engine.data import class_balance, data_notices, source_mixing, split
 from tui_trainer.engine.data.augment import Augmenter
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.example import Examples
+from tui_trainer.engine.data.files.row_store import select
 from tui_trainer.engine.data.row_formats import read_rows
 from tui_trainer.engine.data.rows import ReadRows, Row
-from tui_trainer.engine.data.tokens import encoding
-from tui_trainer.engine.data.tokens.token_arrays import Tokens
+from tui_trainer.engine.data.tokens import encoding, token_table
 from tui_trainer.engine.data.tokens.token_cache import TokenCache
+from tui_trainer.engine.data.tokens.token_table import TokenTable
 from tui_trainer.engine.data.tokens.tokenizer_pool import (
     ProgressCallback,
     TokeniseFunction,
@@ -45,11 +47,11 @@ MOST_REASONS = 10  # reasons of a chat template that are told apart
 class Dataset:
     """The examples of a job."""
 
-    train: list[Example]
-    validation: list[Example]
-    replay: list[Example]  # mixed into every step against forgetting
-    retain: list[Example]  # mixed into every step to keep the base's predictions
-    null_space: list[Example]  # whose strongest input directions the adapter does not read
+    train: Examples
+    validation: Examples
+    replay: Examples  # mixed into every step against forgetting
+    retain: Examples  # mixed into every step to keep the base's predictions
+    null_space: Examples  # whose strongest input directions the adapter does not read
     notices: list[str]  # a sentence for every problem in the data and every change made to it
     report: DataReport  # all counts
     labels: list[str] = field(default_factory=list)  # classes of a classification, by index
@@ -96,8 +98,9 @@ def load_dataset(
     # Add rows that a model rewrites.
     augmented = None
     if augmenter is not None:
-        added, augmented = augmenter(train.found, validation.found)
-        train.found.extend(added)
+        own = list(train.found)
+        added, augmented = augmenter(own, validation.found)
+        train = replace(train, found=[*own, *added])
 
     # Use the rows of each source as often as the job says.
     mixed, sources = source_mixing.mix(train.found, train_files, weights, seed)
@@ -113,7 +116,7 @@ def load_dataset(
         ]
     (train_examples, train_report), (held_out, held_out_report), *others = encoded
     (replayed, replay_report), (retained, retain_report), (unread, unread_report) = others
-    retained = [replace(example, retained=True) for example in retained]
+    retained = retained.as_retained()
     if not train_examples:
         _raise_if_refused(train, train_report)
         raise UserError(
@@ -167,7 +170,7 @@ def encode_part(
     classes: Sequence[str] = (),
     cache: TokenCache | None = None,
     learn: Learn = "answers",
-) -> tuple[list[Example], PartReport]:
+) -> tuple[Examples, PartReport]:
     """Turn one part's rows into examples of at most `max_length` tokens, and count them.
 
     With `classes` each example's label is predicted, and rows of other classes are left out;
@@ -176,23 +179,22 @@ def encode_part(
     """
     function: TokeniseFunction
     contents: Iterable[object]
-    inputs: Sequence[Row | str]
     indices = {name: index for index, name in enumerate(classes)}
+    chosen = rows.found
     if classes:
-        chosen = [row for row in rows.found if row.label in indices]
-        contents = inputs = [row.text or "" for row in chosen]
+        known = (at for at, row in enumerate(rows.found) if row.label in indices)
+        chosen = select(rows.found, known)
+        contents = _texts(chosen)
         function = encoding.tokenise_texts
     else:
-        chosen = inputs = rows.found
         contents = ((row.text, row.messages, row.tools) for row in chosen)
         function = encoding.tokenise_rows
         if learn != "answers":
             function = partial(function, learn=learn)
-    if not chosen:
-        return [], _part_report(rows, [], None)
 
-    def tokenise() -> Tokens:
-        return pool.tokenise(function, inputs, max_length)
+    def tokenise() -> TokenTable:
+        inputs: Iterable[Row | str] = _texts(chosen) if classes else chosen
+        return token_table.build(pool.tokenise(function, inputs, len(chosen), max_length))
 
     if cache is None:
         tokens = tokenise()
@@ -204,14 +206,17 @@ def encode_part(
     return examples, _part_report(rows, examples, tokens)
 
 
-def _part_report(rows: ReadRows, examples: list[Example], tokens: Tokens | None) -> PartReport:
-    lengths = [len(example.input_ids) for example in examples]
-    made = 0 if tokens is None else len(set(tokens.rows))
-    refused = [] if tokens is None else refused_rows(rows.found, tokens)
+def _texts(rows: Iterable[Row]) -> Iterator[str]:
+    return (row.text or "" for row in rows)
+
+
+def _part_report(rows: ReadRows, examples: Examples, tokens: TokenTable) -> PartReport:
+    made = len(np.unique(tokens.rows))
+    refused = refused_rows(rows.found, tokens.refused)
     unused = list(rows.unused)
-    if tokens is not None and tokens.without_tools:
-        where = [rows.found[number].where for number in tokens.without_tools]
-        unused.append(UnusedField(field="tools", rows=len(where), where=where[:MOST_LOCATIONS]))
+    if tokens.without_tools:
+        first = [rows.found[number].where for number in tokens.without_tools[:MOST_LOCATIONS]]
+        unused.append(UnusedField(field="tools", rows=len(tokens.without_tools), where=first))
     return PartReport(
         rows=rows.total,
         empty=rows.empty,
@@ -220,25 +225,30 @@ def _part_report(rows: ReadRows, examples: list[Example], tokens: Tokens | None)
         shapes=rows.shapes,
         columns=rows.columns[:MOST_COLUMNS],
         more_columns=max(0, len(rows.columns) - MOST_COLUMNS),
-        cut=0 if tokens is None else tokens.longer,
+        cut=tokens.longer,
         unanswered=len(rows.found) - made - sum(item.rows for item in refused),
         examples=len(examples),
-        tokens=sum(lengths),
-        learned=sum(example.learned_count() for example in examples),
-        longest=max(lengths, default=0),
+        tokens=int(examples.lengths.sum()),
+        learned=int(examples.learned_counts.sum()),
+        longest=int(examples.lengths.max(initial=0)),
     )
 
 
-def refused_rows(rows: Sequence[Row], tokens: Tokens) -> list[LeftOutRows]:
-    """Return the rows that the base's chat template cannot write, by reason."""
-    found: dict[str, list[str]] = {}
-    for number, reason in tokens.refused:
+def refused_rows(rows: Sequence[Row], refused: Sequence[tuple[int, str]]) -> list[LeftOutRows]:
+    """Return the rows that the base's chat template cannot write, by reason. `refused` has the
+    number and the reason of each."""
+    found: dict[str, list[int]] = {}
+    for number, reason in refused:
         if reason not in found and len(found) == MOST_REASONS:
             reason = "the base's chat template refuses the conversation, for other reasons"
-        found.setdefault(reason, []).append(rows[number].where)
+        found.setdefault(reason, []).append(number)
     return [
-        LeftOutRows(reason=reason, rows=len(where), where=where[:MOST_LOCATIONS])
-        for reason, where in found.items()
+        LeftOutRows(
+            reason=reason,
+            rows=len(numbers),
+            where=[rows[number].where for number in numbers[:MOST_LOCATIONS]],
+        )
+        for reason, numbers in found.items()
     ]
 
 
@@ -252,12 +262,13 @@ def _raise_if_refused(train: ReadRows, report: PartReport) -> None:
         )
 
 
-def fingerprint(*parts: Sequence[Example]) -> str:
+def fingerprint(*parts: Examples) -> str:
     """Return the SHA-256 over every example of every part, in order."""
     digest = hashlib.sha256()
     for part in parts:
         digest.update(len(part).to_bytes(8, "little"))
-        for e in part:
-            digest.update(np.array([len(e.input_ids), *e.input_ids, *e.learned]).tobytes())
-            digest.update(f"{e.weight!r} {e.label}".encode())
+        labels: Iterable[int | None] = repeat(None) if part.labels is None else part.labels.tolist()
+        for (ids, learned), weight, label in zip(part.numbers(), part.weights.tolist(), labels):  # noqa: B905  (None for ever)
+            digest.update(np.concatenate([[len(ids)], ids, learned]).tobytes())
+            digest.update(f"{weight!r} {label}".encode())
     return digest.hexdigest()

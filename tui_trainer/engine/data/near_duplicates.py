@@ -14,7 +14,7 @@ import hashlib
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
@@ -27,6 +27,7 @@ MOST_COMPARED = 4
 _BANDS, _BAND_ROWS, _SHINGLE = 16, 4, 3
 _WORD = re.compile(r"\w+")
 Hashes = npt.NDArray[np.uint64]
+Groups = npt.NDArray[np.int64]
 
 METHOD = (
     f"sets of {_SHINGLE} consecutive words with a Jaccard similarity of at least {SIMILAR:g}, "
@@ -34,28 +35,45 @@ METHOD = (
 )
 
 
-def exact_groups(texts: Sequence[str]) -> list[int]:
-    """Return for each text the index of the first one that is equal to it but for white space."""
-    first: dict[str, int] = {}
-    return [first.setdefault(" ".join(text.split()), index) for index, text in enumerate(texts)]
+def exact_groups(texts: Iterable[str]) -> Groups:
+    """Return for each text the index of the first one that is equal to it but for white space.
+
+    The texts are compared by digests of 128 bits, so that they need not be in memory together.
+    """
+    digests = bytearray()
+    for text in texts:
+        digests += _digest(" ".join(text.split()), 16)
+    parts = np.frombuffer(bytes(digests), dtype=np.uint64).reshape(-1, 2)
+    order = np.lexsort((parts[:, 1], parts[:, 0]))  # stable: equal ones keep their order
+    ordered = parts[order]
+    starts = np.ones(len(order), dtype=np.bool_)
+    starts[1:] = (ordered[1:] != ordered[:-1]).any(axis=1)
+    groups = np.empty(len(order), dtype=np.int64)
+    groups[order] = order[starts][np.cumsum(starts) - 1]
+    return groups
 
 
-def near_groups(texts: Sequence[str]) -> list[int] | None:
-    """Return for each text the lowest index in its group of near duplicates, in which every text
-    is a near duplicate of some other one; None for more than `MOST_ROWS` texts."""
-    if len(texts) > MOST_ROWS:
+def near_groups(texts: Iterable[str], count: int) -> Groups | None:
+    """Return for each of the `count` texts the lowest index in its group of near duplicates, in
+    which every text is a near duplicate of some other one; None for more than `MOST_ROWS` texts."""
+    if count > MOST_ROWS:
         return None
-    parent = list(range(len(texts)))
-    words = [_words(text) for text in texts]
-    first: dict[tuple[str, ...], int] = {}
-    for index, own in enumerate(words):
-        _union(parent, first.setdefault(own, index), index)
+    parent = list(range(count))
+    first: dict[bytes, int] = {}
     buckets: dict[tuple[int, bytes], list[int]] = defaultdict(list)
     sets: dict[int, Hashes] = {}
-    for index in first.values():
-        sets[index] = _shingles(words[index])
-        _join_similar(index, sets, buckets, parent)
-    return [_find(parent, index) for index in range(len(texts))]
+    for index, text in enumerate(texts):
+        words = _words(text)
+        earlier = first.setdefault(_digest("\0".join(words), 16), index)
+        _union(parent, earlier, index)
+        if earlier == index:
+            sets[index] = _shingles(words)
+            _join_similar(index, sets, buckets, parent)
+    return np.array([_find(parent, index) for index in range(count)], dtype=np.int64)
+
+
+def _digest(text: str, size: int) -> bytes:
+    return hashlib.blake2b(text.encode(), digest_size=size).digest()
 
 
 def _words(text: str) -> tuple[str, ...]:
@@ -76,7 +94,7 @@ def _shingles(words: tuple[str, ...]) -> Hashes:
 
 @lru_cache(maxsize=200_000)
 def _hash(word: str) -> int:
-    return int.from_bytes(hashlib.blake2b(word.encode(), digest_size=8).digest(), "little")
+    return int.from_bytes(_digest(word, 8), "little")
 
 
 def _coefficients() -> tuple[Hashes, Hashes]:

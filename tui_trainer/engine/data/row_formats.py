@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.column_mapping import ColumnMapping
 from tui_trainer.engine.data.files.data_files import Unreadable, read_objects
+from tui_trainer.engine.data.files.row_store import RowStore, select
 from tui_trainer.engine.data.known_fields import LeftOut, RowFields, has_content
 from tui_trainer.engine.data.row_counts import RowCounts
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
@@ -36,13 +40,16 @@ def read_rows(
     remains, with the reasons, or for a column that no row has.
     """
     counts = RowCounts()
-    found: list[Row] = []
+    store = RowStore()
+    dropped: list[int] = []
     mapping = ColumnMapping(columns or {})
     for file, weight in zip(files, source_weights or [1.0] * len(files), strict=True):
-        rows_of_file = _read_file(file, counts, mapping, labelled=labelled)
-        if weight != 1:
-            rows_of_file = [replace(row, source_weight=weight) for row in rows_of_file]
-        found += rows_of_file
+        dropped += _read_file(file, store, counts, mapping, labelled=labelled, weight=weight)
+    found: Sequence[Row] = store
+    if dropped:
+        kept = np.ones(len(store), dtype=np.bool_)
+        kept[dropped] = False
+        found = select(store, np.flatnonzero(kept))
     names = ", ".join(file.name for file in files)
     if columns_needed:
         mapping.check(names)
@@ -69,12 +76,17 @@ def _no_rows_message(rows: ReadRows, mapping: ColumnMapping, *, labelled: bool) 
 
 
 def _read_file(
-    file: Path, counts: RowCounts, mapping: ColumnMapping, *, labelled: bool
-) -> list[Row]:
+    file: Path,
+    store: RowStore,
+    counts: RowCounts,
+    mapping: ColumnMapping,
+    *,
+    labelled: bool,
+    weight: float,
+) -> list[int]:
+    """Add the rows of a file, and return the numbers of those that are wrong answers."""
     parse = _labelled_row if labelled else _row
-    found: list[Row | None] = []
-    shapes: list[str] = []
-    numbers: list[tuple[int, dict[str, float]]] = []
+    marked: list[tuple[int, str, str, float]] = []  # number of the row, shape, field, value
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
         if isinstance(values, Unreadable):
@@ -88,33 +100,31 @@ def _read_file(
                 mapping.note(values)
             counts.leave_out(out, where)
             continue
-        if fields.numbers:
-            numbers.append((len(found), fields.numbers))
+        marked += [(len(store), fields.shape, *mark) for mark in fields.numbers.items()]
         counts.note_unused(fields, where)
-        found.append(row)
-        shapes.append(fields.shape)
-    _drop_wrong_answers(found, numbers, counts)
-    kept = [(row, shape) for row, shape in zip(found, shapes, strict=True) if row is not None]
-    counts.shapes.update(shape for _, shape in kept)
-    return [row for row, _ in kept]
+        counts.shapes[fields.shape] += 1
+        store.append(row if weight == 1 else replace(row, source_weight=weight))
+    return _wrong_answers(marked, store, counts)
 
 
-def _drop_wrong_answers(
-    found: list[Row | None], numbers: list[tuple[int, dict[str, float]]], counts: RowCounts
-) -> None:
-    """Drop the rows with a mark of 0 or -1, unless other numbers in the file's column show that it
-    has classes."""
-    every = [(index, name, value) for index, marks in numbers for name, value in marks.items()]
-    classes = {name for _, name, value in every if value not in known.MARK_NUMBERS}
-    for index, name, value in every:
-        row = found[index]
-        if row is None:
+def _wrong_answers(
+    marked: Sequence[tuple[int, str, str, float]], store: RowStore, counts: RowCounts
+) -> list[int]:
+    """Return the numbers of the rows with a mark of 0 or -1, unless other numbers in the file's
+    column show that it has classes."""
+    classes = {name for _, _, name, value in marked if value not in known.MARK_NUMBERS}
+    wrong: set[int] = set()
+    for number, shape, name, value in marked:
+        if number in wrong:
             continue
         if name in classes:
-            counts.fields.add(name, row.where)
+            counts.fields.add(name, store[number].where)
         elif value <= 0:
-            counts.leave_out(LeftOut(known.marked_wrong(name)), row.where)
-            found[index] = None
+            counts.leave_out(LeftOut(known.marked_wrong(name)), store[number].where)
+            counts.shapes[shape] -= 1
+            wrong.add(number)
+    counts.shapes += Counter()  # without those that have no row any more
+    return sorted(wrong)
 
 
 def _row(fields: RowFields, where: str) -> Row:

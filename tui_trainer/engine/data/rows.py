@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from tui_trainer.contracts.runs.data_report import LeftOutRows, UnusedField
@@ -60,7 +61,7 @@ class Row:
 class ReadRows:
     """What was read from the files of one part, such as training or validation."""
 
-    found: list[Row]  # usable rows, in the order of the files
+    found: Sequence[Row]  # usable rows, in the order of the files
     left_out: list[LeftOutRows] = field(default_factory=list)  # by reason
     unused: list[UnusedField] = field(default_factory=list)  # known fields without use here
     columns: list[str] = field(default_factory=list)  # names of all other fields

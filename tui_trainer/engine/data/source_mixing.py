@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from tui_trainer.contracts.runs.data_report import SourceReport
+from tui_trainer.engine.data.files.row_store import select
 from tui_trainer.engine.data.rows import Row
 
 _MOST_NAMED = 5  # files of a weight
@@ -15,16 +16,20 @@ _MOST_NAMED = 5  # files of a weight
 
 def mix(
     rows: Sequence[Row], files: Sequence[Path], weights: Sequence[float], seed: int
-) -> tuple[list[Row], list[SourceReport]]:
+) -> tuple[Sequence[Row], list[SourceReport]]:
     """Return each row as often as its source's weight says, copies after it, and the counts.
 
     A weight of 2.3 gives every row twice and 30 % of them a third time, drawn once, with the seed,
     among all rows of this weight. Of a source with a small weight at least one row remains.
     """
+    different = sorted({weight for weight in weights if weight != 1})
+    if not different:
+        return rows, []
     copies = np.ones(len(rows), dtype=np.int64)
+    of_rows = np.fromiter((row.source_weight for row in rows), np.float64, len(rows))
     reports = []
-    for order, weight in enumerate(sorted({weight for weight in weights if weight != 1})):
-        own = np.array([i for i, row in enumerate(rows) if row.source_weight == weight], np.int64)
+    for order, weight in enumerate(different):
+        own = np.flatnonzero(of_rows == weight)
         whole = int(weight)
         share = int((weight - whole) * len(own) + 0.5)
         if not whole and len(own):
@@ -46,5 +51,4 @@ def mix(
                 used=int(copies[own].sum()),
             )
         )
-    mixed = [row for row, count in zip(rows, copies.tolist(), strict=True) for _ in range(count)]
-    return mixed, reports
+    return select(rows, np.repeat(np.arange(len(rows)), copies)), reports

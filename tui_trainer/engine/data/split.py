@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 
 import numpy as np
+import numpy.typing as npt
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import DataSettings
 from tui_trainer.contracts.runs.data_report import Repeats
 from tui_trainer.engine.data import near_duplicates
+from tui_trainer.engine.data.files.row_store import select
+from tui_trainer.engine.data.near_duplicates import Groups
 from tui_trainer.engine.data.rows import ReadRows, Row
 from tui_trainer.text.formats import count
+
+Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -29,135 +34,141 @@ def split_rows(train: ReadRows, validation: ReadRows, settings: DataSettings, se
     """Find duplicate rows, drop them from training where the job asks for it, remove training rows
     from validation, and hold out the share `val_split`. Raises `UserError` where too few rows
     remain."""
-    rows = [*train.found, *validation.found]
-    exact = near_duplicates.exact_groups([row.content() for row in rows])
-    near = near_duplicates.near_groups([row.content(with_system=False) for row in rows])
     train_count = len(train.found)
-    kept = list(range(train_count))
-    repeated = _repeated(rows[:train_count], exact[:train_count])
-    if settings.duplicates == "drop":
-        kept = [i for i in kept if i not in repeated]
-    in_training = {exact[i] for i in range(train_count)}
-    held = [i for i in range(train_count, len(rows)) if exact[i] not in in_training]
-    groups = set() if near is None else set(near[:train_count])
+    rows = train_count + len(validation.found)
+    exact = near_duplicates.exact_groups(row.content() for row in _both(train, validation))
+    near = near_duplicates.near_groups(
+        (row.content(with_system=False) for row in _both(train, validation)), rows
+    )
+    labels = _label_numbers(_both(train, validation), rows)
+    repeated = _repeated(exact[:train_count], labels[:train_count])
+    kept = np.flatnonzero(~repeated) if settings.duplicates == "drop" else np.arange(train_count)
+    held = np.flatnonzero(~np.isin(exact[train_count:], exact[:train_count]))
+    shared = rows - train_count - len(held)
     repeats = Repeats(
-        exact=len(repeated),
+        exact=int(repeated.sum()),
         near=None
         if near is None
-        else _near_count(rows[:train_count], near[:train_count]) - len(repeated),
+        else int(_repeated(near[:train_count], labels[:train_count]).sum() - repeated.sum()),
         dropped=train_count - len(kept),
-        shared=len(rows) - train_count - len(held),
-        shared_near=None if near is None else sum(near[i] in groups for i in held),
-        removed=len(rows) - train_count - len(held),
-        contradicting=_contradicting(rows, exact),
+        shared=shared,
+        shared_near=None
+        if near is None
+        else int(np.isin(near[train_count:][held], near[:train_count]).sum()),
+        removed=shared,
+        contradicting=_contradicting(exact, labels),
         method=near_duplicates.METHOD if near is not None else _too_many(),
     )
+    held_rows = select(validation.found, held)
     if settings.val_split is not None:
-        labels = [rows[i].label for i in kept]
         chosen = _hold_out(exact, near, kept, labels, settings.val_split, seed)
-        held = [i for i, out in zip(kept, chosen, strict=True) if out]
-        kept = [i for i, out in zip(kept, chosen, strict=True) if not out]
+        held_rows = select(train.found, kept[chosen])
+        kept = kept[~chosen]
     return Parts(
-        replace(train, found=[rows[i] for i in kept]),
-        replace(validation, found=[rows[i] for i in held]),
+        replace(train, found=select(train.found, kept)),
+        replace(validation, found=held_rows),
         repeats,
     )
 
 
+def _both(train: ReadRows, validation: ReadRows) -> Iterator[Row]:
+    return chain(train.found, validation.found)
+
+
+def _label_numbers(rows: Iterable[Row], count: int) -> Groups:
+    """Return a number for the label of each row, in the order of their names; 0 for none."""
+    known: dict[str, int] = {}
+    found = np.fromiter(
+        (0 if row.label is None else known.setdefault(row.label, len(known) + 1) for row in rows),
+        dtype=np.int64,
+        count=count,
+    )
+    ranks = {name: rank for rank, name in enumerate(sorted(known), start=1)}
+    return np.array([0, *(ranks[name] for name in known)], dtype=np.int64)[found]
+
+
 def _hold_out(
-    exact: Sequence[int],
-    near: Sequence[int] | None,
-    kept: Sequence[int],
-    labels: Sequence[str | None],
-    share: float,
-    seed: int,
-) -> list[bool]:
+    exact: Groups, near: Groups | None, kept: Groups, labels: Groups, share: float, seed: int
+) -> Mask:
     """Return which of the `kept` rows are held out. Exact duplicates stay together; near
     duplicates too, unless the groups are so large that too few rows would be held out."""
     if near is not None:
-        groups = [near[i] for i in kept]
-        if len(set(groups)) > 1:
-            chosen = hold_out(groups, share, seed, labels)
-            if sum(chosen) >= round(len(kept) * share) // 2:
+        groups = near[kept]
+        if len(np.unique(groups)) > 1:
+            chosen = hold_out(groups, share, seed, labels[kept])
+            if chosen.sum() >= round(len(kept) * share) // 2:
                 return chosen
-    return hold_out([exact[i] for i in kept], share, seed, labels)
+    return hold_out(exact[kept], share, seed, labels[kept])
 
 
-def hold_out(
-    groups: Sequence[int], share: float, seed: int, labels: Sequence[str | None] | None = None
-) -> list[bool]:
+def hold_out(groups: Groups, share: float, seed: int, labels: Groups | None = None) -> Mask:
     """Return which rows a seeded split holds out.
 
     Whole groups are held out, in random order, as long as they fit into `share` of the rows; each
-    side gets at least one group. With `labels` the share of each class is held out, as exactly as
-    whole groups allow, and each class keeps a group for training. Raises `UserError` where there is
-    only one group.
+    side gets at least one group. With `labels` (a number for each, 0 for none) the share of each
+    class is held out, as exactly as whole groups allow, and each class keeps a group for training.
+    Raises `UserError` where there is only one group.
     """
-    members: dict[int, list[int]] = defaultdict(list)
-    for index, group in enumerate(groups):
-        members[group].append(index)
-    if len(members) < 2:
+    rows = len(groups)
+    _, first, inverse, sizes = np.unique(
+        groups, return_index=True, return_inverse=True, return_counts=True
+    )
+    if len(first) < 2:
         raise UserError("data.val_split needs at least two different training rows; add rows")
-    most = min(len(groups) - 1, max(1, round(len(groups) * share)))
-    order = np.random.default_rng([seed, 0]).permutation(len(members)).tolist()
-    each = list(members.values())
-    shuffled = [each[position] for position in order]
-    chosen: set[int] = set()
-    if labels is not None and any(labels):
-        for own, size in _strata(shuffled, labels, most):
-            chosen.update(_fill(own, min(size, sum(map(len, own[:-1])))))
-    chosen = chosen or set(_fill(shuffled, most) or sorted(each, key=len)[0])
-    return [index in chosen for index in range(len(groups))]
+    most = min(rows - 1, max(1, round(rows * share)))
+    by_appearance = np.argsort(first)
+    order = by_appearance[np.random.default_rng([seed, 0]).permutation(len(first))]
+    chosen = np.zeros(len(first), dtype=np.bool_)
+    if labels is not None and labels.any():
+        # The class of a group is that of its first row.
+        for own, size in _strata(order, sizes, labels[first[order]], most):
+            chosen[_fill(own, sizes, min(size, int(sizes[own[:-1]].sum())))] = True
+    if not chosen.any():
+        chosen[_fill(order, sizes, most)] = True
+    if not chosen.any():
+        smallest = by_appearance[np.argmin(sizes[by_appearance])]
+        chosen[smallest] = True
+    return chosen[inverse]
 
 
-def _fill(groups: Sequence[list[int]], most: int) -> list[int]:
-    """Return the rows of the groups that fit into `most` rows, tried in order."""
-    chosen: list[int] = []
-    for group in groups:
-        if len(chosen) + len(group) <= most:
-            chosen += group
-    return chosen
+def _fill(groups: Groups, sizes: Groups, most: int) -> Groups:
+    """Return the groups that fit into `most` rows, tried in order; `sizes` has the rows of each."""
+    chosen = []
+    room = most
+    for group, size in zip(groups.tolist(), sizes[groups].tolist(), strict=True):
+        if not room:
+            break
+        if size <= room:
+            chosen.append(group)
+            room -= size
+    return np.array(chosen, dtype=np.int64)
 
 
-def _strata(
-    groups: Sequence[list[int]], labels: Sequence[str | None], most: int
-) -> list[tuple[list[list[int]], int]]:
-    """Return the groups of each class (that of a group's first row) and its share of `most` rows,
-    rounded by the largest remainder method."""
-    by_label: dict[str, list[list[int]]] = defaultdict(list)
-    for group in groups:
-        by_label[labels[group[0]] or ""].append(group)
-    named = sorted(by_label)
-    rows = sum(len(group) for group in groups)
-    exact = {name: most * sum(map(len, by_label[name])) / rows for name in named}
+def _strata(groups: Groups, sizes: Groups, labels: Groups, most: int) -> list[tuple[Groups, int]]:
+    """Return the groups of each class and its share of `most` rows, rounded by the largest
+    remainder method. `labels` has the class of each of `groups`."""
+    by_label = {label: groups[labels == label] for label in np.unique(labels).tolist()}
+    rows = int(sizes.sum())
+    exact = {label: most * int(sizes[own].sum()) / rows for label, own in by_label.items()}
     remaining = most - sum(int(value) for value in exact.values())
-    first = sorted(named, key=lambda name: (int(exact[name]) - exact[name], name))[:remaining]
-    return [(by_label[name], int(exact[name]) + (name in first)) for name in named]
+    first = sorted(exact, key=lambda label: (int(exact[label]) - exact[label], label))[:remaining]
+    return [(own, int(exact[label]) + (label in first)) for label, own in by_label.items()]
 
 
-def _repeated(rows: Sequence[Row], exact: Sequence[int]) -> set[int]:
-    """Return the indices of rows with the same text and label as an earlier one."""
-    seen: set[tuple[int, str | None]] = set()
-    repeated = set()
-    for index, (row, group) in enumerate(zip(rows, exact, strict=True)):
-        if (group, row.label) in seen:
-            repeated.add(index)
-        seen.add((group, row.label))
+def _repeated(groups: Groups, labels: Groups) -> Mask:
+    """Return which rows have the group and the label of an earlier one."""
+    if not len(groups):
+        return np.zeros(0, dtype=np.bool_)
+    pairs = groups * (labels.max() + 1) + labels
+    repeated = np.ones(len(pairs), dtype=np.bool_)
+    repeated[np.unique(pairs, return_index=True)[1]] = False
     return repeated
 
 
-def _near_count(rows: Sequence[Row], near: Sequence[int]) -> int:
-    """Return how many rows have an earlier near duplicate with the same label."""
-    sizes = Counter((group, row.label) for row, group in zip(rows, near, strict=True))
-    return sum(size - 1 for size in sizes.values())
-
-
-def _contradicting(rows: Sequence[Row], exact: Sequence[int]) -> int:
+def _contradicting(exact: Groups, labels: Groups) -> int:
     """Return how many texts have more than one label."""
-    labels: dict[int, set[str | None]] = defaultdict(set)
-    for row, group in zip(rows, exact, strict=True):
-        labels[group].add(row.label)
-    return sum(len(found) > 1 for found in labels.values())
+    different = exact[~_repeated(exact, labels)]  # once for each label
+    return int((np.unique(different, return_counts=True)[1] > 1).sum())
 
 
 def _too_many() -> str:

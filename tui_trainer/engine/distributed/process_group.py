@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -127,7 +127,7 @@ class ProcessGroup(Ranks):
 
     # -- a step ------------------------------------------------------------------------------
 
-    def own_passes(self, passes: list[list[Example]]) -> list[list[Example]]:
+    def own_passes(self, passes: list[Sequence[Example]]) -> list[Sequence[Example]]:
         self._agreed = ""
         shares = share_examples(
             [example for group in passes for example in group], self.process.size

@@ -8,6 +8,7 @@ layers share, such as the embeddings, stays complete as well.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -53,15 +54,15 @@ def layers_of(base: Any) -> list[nn.Module]:
 
 
 def own_passes(
-    passes: list[list[Example]], shares: list[list[Example]], rank: int
-) -> list[list[Example]]:
+    passes: list[Sequence[Example]], shares: list[list[Example]], rank: int
+) -> list[Sequence[Example]]:
     """Return the forward passes of one process. All processes get the same number, because they
     gather every layer together: missing ones are added, with one example of weight 0."""
     size = max(len(group) for group in passes)
     every = [batching.groups_of(share, size) for share in shares]
     most = max(len(groups) for groups in every)
-    empty = dataclasses.replace(passes[-1][-1], weight=0.0)
-    return every[rank] + [[empty]] * (most - len(every[rank]))
+    empty: Sequence[Example] = [dataclasses.replace(passes[-1][-1], weight=0.0)]
+    return every[rank] + [empty] * (most - len(every[rank]))
 
 
 def is_shared(value: torch.Tensor) -> bool:

@@ -103,7 +103,7 @@ def _rows(request: EvaluationRequest) -> tuple[list[Row], list[str]]:
     else:
         labelled = request.task == "classification"
         read = read_rows(files, labelled=labelled, columns=request.columns)
-        found, notices = read.found, _left_out(read)
+        found, notices = list(read.found), _left_out(read)
     if request.limit is not None and request.limit < len(found):
         notices.append(
             f"only the first {formats.plural(request.limit, 'row')} of "
@@ -167,7 +167,7 @@ def _tokenise(
     tokens = encoding.tokenise_rows(rows, tokenizer, longest)
     if not tokens.refused:
         return rows, tokens
-    reasons = refused_rows(rows, tokens)
+    reasons = refused_rows(rows, tokens.refused)
     names = ", ".join(Path(file).name for file in request.files)
     if len(tokens.refused) == len(rows):
         raise UserError(

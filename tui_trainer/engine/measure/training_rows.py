@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from tui_trainer.contracts.errors import UserError, reason_of
@@ -32,9 +33,8 @@ def shared(
     except (UserError, OSError) as error:
         reason = str(error) if isinstance(error, UserError) else reason_of(error)
         return [f"not compared with the rows of the training data: {reason}"]
-    everything = [*trained, *rows]
     first = len(trained)
-    exact = near_duplicates.exact_groups([row.content() for row in everything])
+    exact = near_duplicates.exact_groups(row.content() for row in chain(trained, rows))
     same = [at for at in range(len(rows)) if exact[first + at] < first]
     sentences = []
     if same:
@@ -45,14 +45,16 @@ def shared(
             f"{formats.plural(len(same), 'row')} {verb} in the training data too, so the scores do "
             f"not show what the model does with new rows: {names}{more}"
         )
-    near = near_duplicates.near_groups([row.content(with_system=False) for row in everything])
+    near = near_duplicates.near_groups(
+        (row.content(with_system=False) for row in chain(trained, rows)), first + len(rows)
+    )
     if near is None:
         return [
             *sentences,
             "near duplicates of training rows are not searched in more than "
             f"{formats.count(near_duplicates.MOST_ROWS)} rows",
         ]
-    groups = set(near[:first])
+    groups = set(near[:first].tolist())
     alike = [a for a in range(len(rows)) if near[first + a] in groups and a not in set(same)]
     if alike:
         names = ", ".join(rows[at].where for at in alike[:_NAMED])

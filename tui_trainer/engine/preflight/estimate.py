@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +49,7 @@ class StepLoad:
     """Tokens of the planned steps."""
 
     step_tokens: list[int]  # without padding, by step, of the first `MOST_PLANNED` steps
-    largest: list[Example]  # examples of the largest pass
+    largest: Sequence[Example]  # examples of the largest pass
     largest_tokens: int  # of the largest pass, with padding
 
 
@@ -128,7 +129,7 @@ def look_ahead(session: Session) -> StepLoad:
     """Count the tokens of the planned steps, and find the largest pass."""
     plan = session.plan
     tokens = []
-    largest: list[Example] = []
+    largest: Sequence[Example] = []
     most = 0
     for step in range(min(plan.total_steps, MOST_PLANNED)):
         passes = plan.passes(step)
@@ -139,7 +140,7 @@ def look_ahead(session: Session) -> StepLoad:
     return StepLoad(tokens, largest, most)
 
 
-def pass_tokens(session: Session, group: list[Example]) -> int:
+def pass_tokens(session: Session, group: Sequence[Example]) -> int:
     """Return the tokens of a pass, with padding."""
     lengths = [len(example.input_ids) for example in group]
     return sum(lengths) if session.forward_mode.packed else max(lengths) * len(lengths)
@@ -239,7 +240,7 @@ def _probe_checkpointing(session: Session, load: StepLoad) -> Checkpointing | No
     )
 
 
-def _seconds_of(session: Session, group: list[Example]) -> float:
+def _seconds_of(session: Session, group: Sequence[Example]) -> float:
     started = time.perf_counter()
     loop.forward_backward(session, [group])[0].item()  # waits for a GPU
     return time.perf_counter() - started
@@ -307,16 +308,17 @@ def _probe_evaluation(session: Session) -> tuple[int, float]:
         return 0, 0.0
     size = session.pass_size
     part = max(1, math.ceil(len(validation) / 16 / size)) * size
-    sample = batching.longest_first(validation)[:: max(1, len(validation) // part)]
-    all_examples = list(validation)
-    validation[:] = sample
+    order = np.argsort(-validation.lengths, kind="stable")  # the longest first
+    sample = validation.take(order[:: max(1, len(validation) // part)])
+    whole = session.dataset
+    session.dataset = replace(whole, validation=sample)
     try:
         started = time.perf_counter()
         evaluate(session)
         seconds = time.perf_counter() - started
     finally:
-        validation[:] = all_examples
-    tokens = [sum(len(e.input_ids) for e in examples) for examples in (all_examples, sample)]
+        session.dataset = whole
+    tokens = [int(examples.lengths.sum()) for examples in (validation, sample)]
     return step_records.evaluations_left(session), seconds * tokens[0] / tokens[1]
 
 

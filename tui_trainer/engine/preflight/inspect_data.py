@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -26,7 +26,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.engine.data import data_notices, known_fields
 from tui_trainer.engine.data.dataset import Dataset, load_dataset
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.example import Example, Examples
 from tui_trainer.engine.data.files.data_files import read_objects
 from tui_trainer.engine.preflight.length_bins import length_bins
 from tui_trainer.engine.preflight.text_pieces import text_pieces
@@ -39,6 +39,7 @@ MOST_ROWS = 200  # that are shown
 MOST_PIECE_TOKENS = 4_000  # of a row whose text is returned; the middle of a longer row is left out
 MOST_DROPPED = 10  # rows without an answer that are named
 _WITHOUT_LIMIT = 1 << 30  # tokens
+_TRAINING = "training"
 _PROGRESS_SECONDS = 0.5
 _LEAST_SHARE = 0.02  # of the work, before the remaining time is estimated
 
@@ -54,19 +55,21 @@ def inspect_data(request: InspectionRequest, on_progress: Progress) -> DataInspe
     tokenizer = base_model.load_tokenizer(job.model, trust_remote_code=job.trust_remote_code)
     dataset = _load(job, tokenizer, on_progress, "reading the data")
     parts = _parts(dataset)
-    full = {e.where: len(e.input_ids) for examples in parts.values() for e in examples}
+    full: dict[str, int] = {}  # tokens of each example, by its file and line
+    for examples in parts.values():
+        full.update(_lengths(examples))
     dropped: list[DroppedRow] = []
     if any(part.cut for part, _ in data_notices.parts_of(dataset.report)):
         dropped = _add_full_lengths(full, job, tokenizer, on_progress)
     lengths = np.array(
-        [full[e.where] for e in _once(dataset.train)] + [row.tokens for row in dropped]
+        [full[where] for where in dataset.train.once().locations()]
+        + [row.tokens for row in dropped]
     )
     chosen = (
-        _random_rows(dataset.train, full, min(request.rows, MOST_ROWS), job.training.seed)
+        _random_rows(dataset.train.once(), full, min(request.rows, MOST_ROWS), job.training.seed)
         if request.row is None
         else _asked_rows(parts, request.row, dataset, dropped)
     )
-    part_of = {id(e): name for name, examples in parts.items() for e in examples}
     return DataInspection(
         model=job.model,
         task=job.task,
@@ -80,8 +83,8 @@ def inspect_data(request: InspectionRequest, on_progress: Progress) -> DataInspe
         too_long=int((lengths > job.data.max_length).sum()),
         unanswered=dropped[:MOST_DROPPED],
         rows=[
-            _inspected(example, why, part_of[id(example)], full, dataset.labels, tokenizer)
-            for example, why in chosen
+            _inspected(example, why, part, full, dataset.labels, tokenizer)
+            for example, part, why in chosen
         ],
     )
 
@@ -178,9 +181,14 @@ def _remaining(elapsed: float, share: float) -> str:
     return f", about {formats.duration(elapsed * (1 - share) / share)} remaining"
 
 
-def _parts(dataset: Dataset) -> dict[str, list[Example]]:
+def _lengths(examples: Examples) -> Iterator[tuple[str, int]]:
+    """Yield file and line, and the tokens, of each example."""
+    return zip(examples.locations(), examples.lengths.tolist(), strict=True)
+
+
+def _parts(dataset: Dataset) -> dict[str, Examples]:
     return {
-        "training": dataset.train,
+        _TRAINING: dataset.train,
         "validation": dataset.validation,
         "replay": dataset.replay,
         "retain": dataset.retain,
@@ -196,41 +204,41 @@ def _add_full_lengths(
     whole = msgspec.structs.replace(job, data=data)
     dataset = _load(whole, tokenizer, on_progress, "measuring the rows that are too long")
     dropped = [
-        DroppedRow(where=e.where, tokens=len(e.input_ids))
-        for e in dataset.train
-        if e.where not in full
+        DroppedRow(where=where, tokens=tokens)
+        for where, tokens in _lengths(dataset.train)
+        if where not in full
     ]
     for examples in _parts(dataset).values():
-        full.update((e.where, len(e.input_ids)) for e in examples)
+        full.update(_lengths(examples))
     return dropped
 
 
-def _once(examples: Sequence[Example]) -> list[Example]:
-    """Return the examples without the repetitions that balance classes."""
-    return list({id(example): example for example in examples}.values())
-
-
 def _random_rows(
-    train: Sequence[Example], full: dict[str, int], count: int, seed: int
-) -> list[tuple[Example, str]]:
-    """Return the first training example, the longest, and random ones, with why each is shown."""
-    examples = _once(train)
+    examples: Examples, full: dict[str, int], count: int, seed: int
+) -> list[tuple[Example, str, str]]:
+    """Return the first training example, the longest, and random ones, with the part and why each
+    is shown."""
     chosen = {0: "first"}
-    longest = max(range(len(examples)), key=lambda at: full[examples[at].where])
+    longest = int(np.argmax([full[where] for where in examples.locations()]))
     chosen.setdefault(longest, "longest")
     for at in np.random.default_rng(seed).permutation(len(examples))[: count + 2].tolist():
         chosen.setdefault(at, "random")
-    return [(examples[at], why) for at, why in list(chosen.items())[:count]]
+    return [(examples[at], _TRAINING, why) for at, why in list(chosen.items())[:count]]
 
 
 def _asked_rows(
-    parts: dict[str, list[Example]], number: int, dataset: Dataset, dropped: Sequence[DroppedRow]
-) -> list[tuple[Example, str]]:
+    parts: dict[str, Examples], number: int, dataset: Dataset, dropped: Sequence[DroppedRow]
+) -> list[tuple[Example, str, str]]:
     """Return the examples from the lines or rows with this number. Raises `UserError` where there
     is none, with the reason where the report has it."""
-    found = [e for examples in parts.values() for e in _once(examples) if _number(e) == number]
+    found = []
+    for name, every in parts.items():
+        examples = every.once()
+        for at, where in enumerate(examples.locations()):
+            if _number(where) == number:
+                found.append((examples[at], name, "asked"))
     if found:
-        return [(example, "asked") for example in found]
+        return found
     suffixes = (f" line {number}", f" row {number}")
     for row in dropped:
         if row.where.endswith(suffixes):
@@ -254,9 +262,9 @@ def _located(where: str) -> str:
     return where.partition(": ")[0]
 
 
-def _number(example: Example) -> int | None:
-    """Return the line or row of an example in its file; None for one that a model has written."""
-    last = example.where.rpartition(" ")[2]
+def _number(where: str) -> int | None:
+    """Return the line or row in `where`; None for an example that a model has written."""
+    last = where.rpartition(" ")[2]
     return int(last) if last.isdecimal() else None
 
 

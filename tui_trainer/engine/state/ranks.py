@@ -54,7 +54,7 @@ class Ranks:
         Raises `UserError` where they differ.
         """
 
-    def own_passes(self, passes: list[list[Example]]) -> list[list[Example]]:
+    def own_passes(self, passes: list[Sequence[Example]]) -> list[Sequence[Example]]:
         """This process's part of the forward passes of a step."""
         return passes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -70,7 +71,7 @@ class StepResult:
 
     loss: float  # mean per learned token (nats)
     norm: float  # of the gradient before clipping
-    passes: list[list[Example]]  # examples of each forward pass
+    passes: list[Sequence[Example]]  # examples of each forward pass
     healthy: bool  # whether the weights were changed
     gradients: GradientCheck | None = None  # None where they were not measured
     accuracy: float = math.nan  # share (0..1) of the learned tokens that were predicted correctly
@@ -184,10 +185,10 @@ class Session:
         """The open advice, up to the last record that the advisor received."""
         return self.advisor.open if self.advisor is not None else []
 
-    def collate(self, examples: list[Example]) -> Batch:
+    def collate(self, examples: Sequence[Example]) -> Batch:
         """Return the tensors of one pass, packed or padded as this base needs them."""
         pad = self.tokenizer.pad_token_id
-        return collate(examples, pad, self.device, packed=self.forward_mode.packed)
+        return collate(list(examples), pad, self.device, packed=self.forward_mode.packed)
 
     def replica(self) -> Replica:
         """Return what must be the same in all processes of the run."""

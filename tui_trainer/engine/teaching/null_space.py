@@ -136,7 +136,7 @@ def cached(
     if found is None:
         found = make()
         with contextlib.suppress(OSError):  # the next training measures them again
-            sealed_cache.write(file, _encode(found), MOST_CACHED)
+            sealed_cache.write(file, [_encode(found)], MOST_CACHED)
     return found
 
 

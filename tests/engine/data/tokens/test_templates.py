@@ -12,7 +12,8 @@ from tests.tables.templates import KINDS, learned_of, make_tokenizer, template_f
 from tui_trainer.engine.data.dataset import encode_part
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.engine.data.tokens.encoding import tokenise_rows
-from tui_trainer.engine.data.tokens.token_arrays import join, pack, unpack
+from tui_trainer.engine.data.tokens.token_arrays import pack
+from tui_trainer.engine.data.tokens.token_table import build
 from tui_trainer.engine.data.tokens.tokenizer_pool import TokenizerPool
 from tui_trainer.models.chat_template import fit
 
@@ -147,6 +148,5 @@ def test_rows_that_a_template_refuses_are_left_out_with_the_reason() -> None:
     assert left_out.text() == "the base's chat template refuses the conversation: No system (row)"
     assert report.unanswered == 0
     tokens = tokenise_rows(rows.found, tokenizer, 100)
-    assert unpack(pack(tokens)) == tokens
-    twice = join([tokens, tokens])
-    assert ([n for n, _ in twice.refused], twice.rows) == ([0, 3], [1, 2, 4, 5])
+    twice = build([pack(tokens), pack(tokens)])
+    assert ([n for n, _ in twice.refused], twice.rows.tolist()) == ([0, 3], [1, 2, 4, 5])

@@ -82,6 +82,12 @@ def process_id_as_token(rows: Any, tokenizer: Any, max_length: int) -> Tokens:
     return Tokens([[os.getpid()]] * number, [[1]] * number, list(range(number)), number)
 
 
+def ids(pool: TokenizerPool, rows: int) -> list[int]:
+    """The process that tokenised each row."""
+    parts = pool.tokenise(process_id_as_token, ["x"] * rows, rows, 7)
+    return [int(token) for part in parts for token in ~part.coded]  # all are learned
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("rows", [PAIRS + TURNS + TEXTS, LABELLED], ids=["all", "classes"])
 def test_three_workers_give_the_tokens_of_one_process(rows: Rows, load: Load) -> None:
@@ -159,27 +165,25 @@ def test_an_unexpected_error_of_a_worker_is_raised(workers: int, tiny_base: Path
         TokenizerPool(load_tokenizer(str(tiny_base)), workers) as pool,
         pytest.raises(ZeroDivisionError, match="2 of 7"),
     ):
-        pool.tokenise(fail, ["x", "y"], 7)
+        list(pool.tokenise(fail, ["x", "y"], 2, 7))
 
 
 @pytest.mark.slow
 def test_few_rows_and_tokenizers_with_own_code_use_no_worker(
     tiny_base: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    here = [[os.getpid()]] * 3
+    here = [os.getpid()] * 3
     tokenizer = load_tokenizer(str(tiny_base))
     with TokenizerPool(tokenizer, 1) as pool:
-        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids != here
+        assert ids(pool, 3) != here
         monkeypatch.setattr(tokenizer_pool, "LEAST_CHARACTERS", 4)
-        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids != here, (
-            "the worker runs already"
-        )
+        assert ids(pool, 3) != here, "the worker runs already"
     with TokenizerPool(tokenizer, 1) as pool:
-        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids == here
+        assert ids(pool, 3) == here
     monkeypatch.setattr(tokenizer_pool, "LEAST_CHARACTERS", 0)
     tokenizer.__class__ = type("Own", (type(tokenizer),), {"__module__": "somebody.code"})
     with TokenizerPool(tokenizer, 1) as pool:
-        assert pool.tokenise(process_id_as_token, ["x"] * 3, 7).ids == here
+        assert ids(pool, 3) == here
 
 
 @pytest.mark.slow
@@ -205,10 +209,10 @@ def test_the_processes_of_a_run_divide_the_workers(monkeypatch: pytest.MonkeyPat
 def test_signals_are_blocked_in_workers_and_not_in_the_engine(tiny_base: Path) -> None:
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     with TokenizerPool(load_tokenizer(str(tiny_base)), 1) as pool:
-        pool.tokenise(process_id_as_token, ["x"], 7)
+        ids(pool, 1)
         (worker,) = multiprocessing.active_children()
         assert worker.pid is not None
         for number in (signal.SIGINT, signal.SIGTERM):
             os.kill(worker.pid, number)
-        assert pool.tokenise(process_id_as_token, ["x"], 7).ids == [[worker.pid]]
+        assert ids(pool, 1) == [worker.pid]
     assert signal.pthread_sigmask(signal.SIG_BLOCK, []) == before

@@ -6,12 +6,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Learn
-from tui_trainer.engine.data.example import Example
+from tui_trainer.engine.data.example import Examples
 from tui_trainer.engine.data.rows import Row
 from tui_trainer.engine.data.tokens.conversation_text import ConversationTexts, Span
 from tui_trainer.engine.data.tokens.token_arrays import Tokens
+from tui_trainer.engine.data.tokens.token_table import TokenTable
 from tui_trainer.models.chat_template import opening_tokens, with_opening
 
 
@@ -47,7 +50,8 @@ def tokenise_rows(
         numbers, spans, encoded["input_ids"], encoded["offset_mapping"], strict=True
     ):
         ids = with_opening(opening, plain)
-        learned = [0] * (len(ids) - len(plain)) + mask(offsets, parts)
+        before = len(ids) - len(plain)
+        learned = [0] * before + mask(offsets[: max(0, max_length - before)], parts)
         if len(ids) > max_length:
             longer.add(number)
             ids, learned = ids[:max_length], learned[:max_length]
@@ -74,20 +78,26 @@ def tokenise_texts(texts: list[str], tokenizer: Any, max_length: int) -> Tokens:
     )
 
 
-def make_examples(rows: Sequence[Row], tokens: Tokens, classes: Mapping[str, int]) -> list[Example]:
+def make_examples(rows: Sequence[Row], tokens: TokenTable, classes: Mapping[str, int]) -> Examples:
     """Join rows with their tokens; `classes` maps the labels of a classification to their
     indices."""
-    return [
-        Example(
-            ids,
-            learned,
-            rows[number].weight,
-            classes[rows[number].label or ""] if classes else None,
-            group=rows[number].group,
-            where=rows[number].where,
-        )
-        for number, ids, learned in zip(tokens.rows, tokens.ids, tokens.learned, strict=True)
-    ]
+    weights = np.ones(len(rows))
+    labels = np.zeros(len(rows), dtype=np.int64)
+    groups: dict[int, str] = {}
+    names: dict[str, str] = {}  # the same group is the same object
+    for number, row in enumerate(rows):
+        weights[number] = row.weight
+        if classes:
+            labels[number] = classes[row.label or ""]
+        if row.group:
+            groups[number] = names.setdefault(row.group, row.group)
+    return Examples(
+        tokens,
+        rows,
+        weights[tokens.rows],
+        labels[tokens.rows] if classes else None,
+        [groups.get(number, "") for number in tokens.rows.tolist()] if groups else None,
+    )
 
 
 def mask(offsets: Sequence[Span], spans: Sequence[Span]) -> list[int]:

@@ -2,31 +2,30 @@
 
 The key is a SHA-256 over everything that determines the tokens: the rows' text, the tokenizer
 with its chat template, the versions of the libraries, and the settings. An entry is a sealed
-safetensors file; a damaged one is ignored and overwritten. Results do not depend on the content of
-the folder.
+file (token_table.py); a damaged one is ignored and overwritten. Results do not depend on what is
+in the folder.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import msgspec
-import safetensors.numpy
 import tokenizers
 import transformers
-from safetensors import SafetensorError
 
-from tui_trainer.engine.data.tokens.token_arrays import Tokens, pack, unpack
+from tui_trainer.engine.data.tokens.token_table import TokenTable, read_table
 from tui_trainer.models.turn_end import generation_stops
 from tui_trainer.store import paths, sealed_cache
 
 # Increase when encoding.py makes other tokens of the same rows.
-VERSION = 2
-MOST_BYTES = 1 << 30  # of all entries; the least recently used are deleted first
+VERSION = 3
+MOST_BYTES = 1 << 30  # of all entries but this run's; the least recently used are deleted first
 LEAST_CHARACTERS = 50_000  # in a part's rows; tokenising fewer takes a fraction of a second
 _SUFFIX = ".tokens"
 
@@ -37,22 +36,28 @@ class TokenCache:
     def __init__(self, tokenizer: Any, folder: Path | None = None) -> None:
         self._tokenizer = tokenizer
         self._folder = folder or paths.cache_dir() / "tokens"
+        self._used: set[Path] = set()  # entries that this run has found or written
         self.hits = 0  # entries that were found
         self.problem: str | None = None  # why an entry could not be written, for the user
 
     def get(
-        self, settings: object, contents: Iterable[object], rows: int, make: Callable[[], Tokens]
-    ) -> Tokens:
+        self,
+        settings: object,
+        contents: Iterable[object],
+        rows: int,
+        make: Callable[[], TokenTable],
+    ) -> TokenTable:
         """Return the tokens of `rows` rows of this content: the entry, or those of `make`, which
-        are stored."""
+        are stored. Many tokens stay in the entry's file and are read from there."""
         key = self._key(settings, contents)
         if key is None:
             return make()
-        tokens = self._load(key, rows)
-        if tokens is None:
-            tokens = make()
-            self._store(key, tokens)
-        return tokens
+        file = self._folder / f"{key}{_SUFFIX}"
+        table = self._load(file, rows)
+        if table is not None:
+            self.hits += 1
+            return table
+        return self._store(file, make())
 
     def _key(self, settings: object, rows: Iterable[object]) -> str | None:
         """Return the key of rows of this content, tokenised with these settings; None where they
@@ -68,26 +73,34 @@ class TokenCache:
         digest.update(own + msgspec.json.encode((VERSION, settings)))
         return digest.hexdigest()
 
-    def _load(self, key: str, rows: int) -> Tokens | None:
-        """Return the entry of `key`; None where it is missing, damaged or not of `rows` rows."""
-        tokens = _read(self._file(key))
-        if tokens is None or tokens.total != rows:
+    def _load(self, file: Path, rows: int) -> TokenTable | None:
+        """Return an entry; None where it is missing, damaged or not of `rows` rows."""
+        entry = sealed_cache.open_entry(file)
+        if entry is None:
             return None
-        self.hits += 1
-        return tokens
-
-    def _store(self, key: str, tokens: Tokens) -> None:
-        """Write an entry; `problem` says why where that fails."""
+        start = sealed_cache.DIGEST_BYTES
         try:
-            data = safetensors.numpy.save(pack(tokens))
-            sealed_cache.write(self._file(key), data, MOST_BYTES)
+            table = read_table(entry, start, os.fstat(entry.fileno()).st_size - start)
+        except (OSError, ValueError, msgspec.MsgspecError):
+            table = None
+        if table is None or table.total != rows:
+            entry.close()
+            return None
+        self._used.add(file)
+        return table
+
+    def _store(self, file: Path, table: TokenTable) -> TokenTable:
+        """Write an entry and return its tokens; `problem` says why where that fails."""
+        self._used.add(file)
+        try:
+            sealed_cache.write(file, table.chunks(), MOST_BYTES, self._used)
         except OSError as error:
             self.problem = (
                 f"the token cache cannot be written, so the next run tokenises again: {error}"
             )
-
-    def _file(self, key: str) -> Path:
-        return self._folder / f"{key}{_SUFFIX}"
+            return table
+        # The temporary file, if there is one, is then no longer needed.
+        return table if table.in_memory else self._load(file, table.total) or table
 
 
 def identity(tokenizer: Any) -> bytes | None:
@@ -117,14 +130,3 @@ def has_own_code(tokenizer: Any) -> bool:
     """Return whether a tokenizer may run code beyond transformers and the tokenizers library."""
     backend = getattr(tokenizer, "backend_tokenizer", None)
     return backend is None or type(tokenizer).__module__.split(".")[0] != "transformers"
-
-
-def _read(file: Path) -> Tokens | None:
-    """Read an entry; None where it is missing or damaged."""
-    data = sealed_cache.read(file)
-    if data is None:
-        return None
-    try:
-        return unpack(safetensors.numpy.load(data))
-    except (SafetensorError, KeyError, ValueError, msgspec.MsgspecError):
-        return None

@@ -15,8 +15,8 @@ import os
 import pickle
 import signal
 import traceback
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
@@ -26,8 +26,9 @@ from typing import Any, Self
 import transformers
 
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.engine.data.files.row_store import characters
 from tui_trainer.engine.data.rows import Row
-from tui_trainer.engine.data.tokens.token_arrays import SharedIntegers, Tokens, join, pack, unpack
+from tui_trainer.engine.data.tokens.token_arrays import PackedTokens, Tokens, pack
 from tui_trainer.engine.data.tokens.token_cache import has_own_code
 from tui_trainer.engine.distributed.dist_env import process_rank
 
@@ -68,46 +69,51 @@ class TokenizerPool:
         self.close()
 
     def tokenise(
-        self, function: TokeniseFunction, rows: Sequence[Row | str], max_length: int
-    ) -> Tokens:
-        """Return what `function` gives for the rows, in their order.
+        self, function: TokeniseFunction, rows: Iterable[Row | str], count: int, max_length: int
+    ) -> Iterator[PackedTokens]:
+        """Yield what `function` gives for the `count` rows, in their order, piece by piece.
 
         The result, and the first error, do not depend on the number of workers. Raises
         `UserError` also where a worker is killed.
         """
-        chunks = chunk_bounds(rows)
-        in_workers = self._wanted > 0 and (
-            bool(self._workers) or sum(map(characters, rows)) >= LEAST_CHARACTERS
-        )
+        chunks = chunked(rows)
+        in_workers = self._wanted > 0
+        if in_workers and not self._workers:
+            first: list[list[Row | str]] = []
+            size = 0
+            for chunk in chunks:
+                first.append(chunk)
+                size += sum(map(_characters, chunk))
+                if size >= LEAST_CHARACTERS:
+                    break
+            chunks = chain(first, chunks)
+            in_workers = size >= LEAST_CHARACTERS
         parts = (
-            self._run_in_workers(
-                [(function, rows[start:end], max_length) for start, end in chunks], len(rows)
-            )
+            self._run_in_workers(((function, chunk, max_length) for chunk in chunks), count)
             if in_workers
-            else (function(rows[start:end], self._tokenizer, max_length) for start, end in chunks)
+            else (pack(function(chunk, self._tokenizer, max_length)) for chunk in chunks)
         )
-        finished: list[Tokens] = []
         done = 0
-        shared = SharedIntegers()
         for part in parts:
-            finished.append(replace(part, ids=shared.share(part.ids)))
             done += part.total
-            self._on_progress(done, len(rows))
-        return join(finished)
+            self._on_progress(done, count)
+            yield part
 
     def _run_in_workers(
-        self, tasks: list[tuple[TokeniseFunction, Sequence[Row | str], int]], rows: int
-    ) -> Iterator[Tokens]:
+        self, tasks: Iterator[tuple[TokeniseFunction, list[Row | str], int]], rows: int
+    ) -> Iterator[PackedTokens]:
         """Yield the tasks' results in order; each worker has one task at a time."""
         self._start()
         idle, busy, results = list(self._workers), dict[Connection, int](), dict[int, Any]()
-        sent = done = 0
-        for number in range(len(tasks)):
+        sent = number = done = 0
+        while True:
             while number not in results:
-                while idle and sent < len(tasks):
+                while idle and (task := next(tasks, None)) is not None:
                     pipe = idle.pop()
-                    self._send(pipe, pickle.dumps(tasks[sent]))
+                    self._send(pipe, pickle.dumps(task))
                     busy[pipe], sent = sent, sent + 1
+                if not busy:
+                    return
                 for ready in wait(list(busy), _POLL_SECONDS):
                     assert isinstance(ready, Connection)  # noqa: S101  (there is nothing else)
                     results[busy.pop(ready)] = self._receive(ready)
@@ -116,9 +122,9 @@ class TokenizerPool:
             result = results.pop(number)
             if isinstance(result, Exception):
                 raise result
-            part = unpack(result)
-            done += part.total
-            yield part
+            number += 1
+            done += result.total
+            yield result
 
     def _start(self) -> None:
         if self._workers:
@@ -192,23 +198,22 @@ def workers_of_rank(workers: int) -> int:
     return workers if process.rank == 0 else workers // process.local_size
 
 
-def characters(row: Row | str) -> int:
-    """Return the number of characters of a row or a text."""
-    if isinstance(row, str):
-        return len(row)
-    return len(row.text or "") + sum(len(turn.content) for turn in row.messages)
+def _characters(row: Row | str) -> int:
+    return len(row) if isinstance(row, str) else characters(row)
 
 
-def chunk_bounds(rows: Sequence[Row | str]) -> list[tuple[int, int]]:
-    """Return the start and end of consecutive chunks of about `CHUNK_CHARACTERS` characters."""
-    bounds = []
-    start = total = 0
-    for end, row in enumerate(rows, start=1):
-        total += characters(row)
-        if total >= CHUNK_CHARACTERS or end == len(rows):
-            bounds.append((start, end))
-            start, total = end, 0
-    return bounds
+def chunked(rows: Iterable[Row | str]) -> Iterator[list[Row | str]]:
+    """Yield consecutive rows of together about `CHUNK_CHARACTERS` characters."""
+    chunk: list[Row | str] = []
+    size = 0
+    for row in rows:
+        chunk.append(row)
+        size += _characters(row)
+        if size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
 
 
 def run_worker(pipe: Connection) -> None:
