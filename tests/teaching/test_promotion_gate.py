@@ -13,6 +13,7 @@ from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.teaching.adapter import Measures
 from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingRecord
+from tui_trainer.evaluation import gate
 from tui_trainer.teaching import promotion_gate, trigger
 from tui_trainer.teaching.answer_cache import AnswerCache, Ask
 from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan
@@ -117,7 +118,12 @@ def test_the_base_s_own_answers_are_judged_apart() -> None:
     verdict = promotion_gate.judge(taught, items, asked | candidate, TeachingSettings())
     assert verdict.after.kept == pytest.approx(2 / 3) and verdict.after.confirmed_kept == 1.0
     assert (verdict.after.own_kept, verdict.after.own_count) == (0.5, 2)
-    assert (verdict.objection or "").endswith("own right answers; min_own_kept is 75 %")
+    assert (verdict.objection or "").endswith(
+        'own right answers; min_own_kept is 75 %; no longer right: "c"'
+    )
+    (lost,) = verdict.report.lost
+    assert (lost.question, lost.reference, lost.before, lost.after) == ("c", "3", "3", "?")
+    assert verdict.report.aggregates[0].lost == 1, "with the test that evaluate --gate makes"
     lenient = promotion_gate.judge(
         taught, items, asked | candidate, TeachingSettings(min_own_kept=0.5)
     )
@@ -140,16 +146,17 @@ def test_the_base_s_own_answers_are_judged_apart() -> None:
     ],
 )
 def test_what_the_gate_lets_through(before: Measures, after: Measures, word: str | None) -> None:
-    objection = promotion_gate.objection(before, after, TeachingSettings())
-    assert (word in (objection or "")) if word else objection is None
+    missed = gate.below(promotion_gate.limits(before, after, TeachingSettings()))
+    assert (word in missed[0]) if word else not missed
 
 
 def test_the_gate_names_its_limits_as_they_were_set() -> None:
     settings = TeachingSettings(min_recalled=0.125, min_kept=0.995)
-    recalled = promotion_gate.objection(Measures(), Measures(recalled=0.12), settings)
-    assert recalled is not None and recalled.endswith("min_recalled is 12.5 %")
-    kept = promotion_gate.objection(Measures(kept=1.0), Measures(kept=0.99), settings)
-    assert kept is not None and kept.endswith("min_kept is 99.5 %")
+    (recalled,) = gate.below(promotion_gate.limits(Measures(), Measures(recalled=0.12), settings))
+    assert recalled.endswith("min_recalled is 12.5 %")
+    before, after = Measures(kept=1.0), Measures(kept=0.99)
+    (kept,) = gate.below(promotion_gate.limits(before, after, settings))
+    assert kept.endswith("min_kept is 99.5 %")
 
 
 def test_the_rate_falls_with_the_size_of_the_base() -> None:

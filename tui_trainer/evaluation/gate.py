@@ -41,6 +41,26 @@ def changes(before: Sequence[bool], after: Sequence[bool]) -> Change:
     )
 
 
+@dataclass(frozen=True)
+class Limit:
+    """A share of right answers that the second model must reach, or as much as the first had."""
+
+    share: float | None  # (0..1) of the second model; None: nothing was measured
+    least: float  # (0..1) that is asked for
+    before: float | None  # (0..1) of the first model; None: it does not count
+    sentence: str  # what is said where it is missed
+
+
+def below(limits: Sequence[Limit]) -> list[str]:
+    """Return the sentences of the limits that are missed."""
+    return [
+        limit.sentence
+        for limit in limits
+        if limit.share is not None
+        and limit.share < (limit.least if limit.before is None else min(limit.least, limit.before))
+    ]
+
+
 class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     """The decision on a model, and why."""
 
@@ -57,15 +77,18 @@ def decide(
     golden: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
     data: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
     threshold: float = THRESHOLD,
+    limits: Sequence[Limit] = (),
 ) -> GateReport:
     """Decide on the second model of each pair of items, measured on the same rows.
 
-    A golden item that only the first model has right blocks. A mean over the data's items blocks
-    where it is lower by at least `threshold` and the test shows that it is not chance; the tests
-    share the error level, so that equal models are blocked in at most `LEVEL` of all cases.
+    A golden item that only the first model has right blocks, and so does a missed limit. A mean
+    over the data's items blocks where it is lower by at least `threshold` and the test shows that
+    it is not chance; the tests share the error level, so that equal models are blocked in at most
+    `LEVEL` of all cases.
     """
     lost, won = _changed(*golden, golden=True)
     blocked = [f"{formats.plural(len(lost), 'golden answer')} lost"] if lost else []
+    blocked += below(limits)
     aggregates = compare(*data)
     notices = []
     for found in aggregates:

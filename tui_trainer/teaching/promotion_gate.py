@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tui_trainer.contracts.chat.protocol import ModelReady
+from tui_trainer.contracts.evaluation import EvaluatedItem
 from tui_trainer.contracts.teaching.adapter import Measures
 from tui_trainer.contracts.teaching.feedback import Turn
 from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching, gate
+from tui_trainer.evaluation.gate import GateReport
 from tui_trainer.teaching.answer_cache import Ask, question_id
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.plan import TrainingPlan
@@ -23,13 +25,34 @@ from tui_trainer.text import formats
 _SPARE_TOKENS = 8
 
 
+# In a training's folder: the decision, with every answer that is lost or won.
+FILE = "gate.json"
+_NAMED = 3  # lost answers in a message
+_SHOWN = 40  # characters of each
+# By how much the share of right answers may fall: teaching has limits of its own instead.
+_ANY = 1.0
+
+
 @dataclass(frozen=True)
 class GateResult:
-    """The measures before and after, and why the adapter is refused (None: it is not)."""
+    """The measures before and after, and the decision with what is lost and won."""
 
     before: Measures
     after: Measures
-    objection: str | None
+    report: GateReport
+
+    @property
+    def objection(self) -> str | None:
+        """Why the adapter is refused, as a sentence with some of the lost questions, or None."""
+        if self.report.passed:
+            return None
+        reason = self.report.blocked[0]
+        names = [f'"{formats.one_line(item.question, _SHOWN)}"' for item in self.report.lost]
+        if not names:
+            return reason
+        more = len(names) - _NAMED
+        others = f" and {more} more" if more > 0 else ""
+        return f"{reason}; no longer right: {', '.join(names[:_NAMED])}{others}"
 
 
 def judge(
@@ -57,7 +80,26 @@ def judge(
     ]
     before = _measures(taught, known, live, right)
     after = _measures(taught, known, candidate, right)
-    return GateResult(before, after, objection(before, after, settings))
+    was_right = set(right)
+    items = (
+        [_item(item, live[count + i], right=i in was_right) for i, item in enumerate(known)],
+        [
+            _item(item, candidate[count + i], right=item.is_kept_by(candidate[count + i]))
+            for i, item in enumerate(known)
+        ],
+    )
+    report = gate.decide(([], []), items, _ANY, limits(before, after, settings))
+    return GateResult(before, after, report)
+
+
+def _item(item: KnownAnswer, answer: str, *, right: bool) -> EvaluatedItem:
+    return EvaluatedItem(
+        where=item.source,
+        question=item.question,
+        reference=item.answer,
+        answer=answer,
+        right=right,
+    )
 
 
 def askers(
@@ -101,32 +143,37 @@ def askers(
     }
 
 
-def objection(before: Measures, after: Measures, settings: TeachingSettings) -> str | None:
-    """Why an adapter with these measures is refused, as a sentence, or None."""
-    if after.recalled is not None and after.recalled < settings.min_recalled:
-        return (
+def limits(before: Measures, after: Measures, settings: TeachingSettings) -> list[gate.Limit]:
+    """What an adapter must reach. What the active model had already forgotten does not count
+    against the new one."""
+    return [
+        gate.Limit(
+            after.recalled,
+            settings.min_recalled,
+            None,
             f"it recalls only {_percent(after.recalled)} of the corrections; min_recalled is "
-            f"{formats.set_share(settings.min_recalled)}"
-        )
-    # What the active model had already forgotten does not count against the new one.
-    kept = after.confirmed_kept
-    if kept is not None and kept < min(settings.min_kept, before.confirmed_kept or 0.0):
-        return (
-            f"it keeps only {_percent(kept)} of what was right before; min_kept is "
-            f"{formats.set_share(settings.min_kept)}"
-        )
-    kept = after.own_kept
-    if kept is not None and kept < min(settings.min_own_kept, before.own_kept or 0.0):
-        return (
-            f"it keeps only {_percent(kept)} of the base's own right answers; min_own_kept is "
-            f"{formats.set_share(settings.min_own_kept)}"
-        )
-    return None
+            f"{formats.set_share(settings.min_recalled)}",
+        ),
+        gate.Limit(
+            after.confirmed_kept,
+            settings.min_kept,
+            before.confirmed_kept or 0.0,
+            f"it keeps only {_percent(after.confirmed_kept)} of what was right before; min_kept is "
+            f"{formats.set_share(settings.min_kept)}",
+        ),
+        gate.Limit(
+            after.own_kept,
+            settings.min_own_kept,
+            before.own_kept or 0.0,
+            f"it keeps only {_percent(after.own_kept)} of the base's own right answers; "
+            f"min_own_kept is {formats.set_share(settings.min_own_kept)}",
+        ),
+    ]
 
 
-def _percent(share: float) -> str:
+def _percent(share: float | None) -> str:
     """A share with one decimal, so that one just below the limit is not rounded up to it."""
-    return f"{share * 100:.1f} %"
+    return f"{(share or 0.0) * 100:.1f} %"
 
 
 def _measures(

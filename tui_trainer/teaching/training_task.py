@@ -19,7 +19,7 @@ from tui_trainer.contracts.runs.metrics import TrainRecord
 from tui_trainer.contracts.runs.run import ACTIVE_STATES, RunState
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.contracts.teaching.training import TrainingState
-from tui_trainer.store import jsonl, paths
+from tui_trainer.store import atomic, jsonl, paths
 from tui_trainer.store.runs import checkpoints, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.teaching import less_memory, promotion_gate, time_limit
@@ -257,6 +257,7 @@ class TrainingTask:
             verdict = promotion_gate.judge(plan.taught, plan.known, ask, plan.settings)
             after = msgspec.structs.replace(verdict.after, divergence=_divergence(self._run))
             self._put(before=verdict.before, after=after)
+            atomic.write_json(self._folder / promotion_gate.FILE, verdict.report)
             if self._cancel_reason() is not None:
                 self._end("cancelled", "cancelled")
                 return

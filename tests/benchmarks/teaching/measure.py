@@ -17,7 +17,7 @@ import msgspec
 from tui_trainer.chat.client import ChatClient
 from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching.training import TeachingSettings
-from tui_trainer.evaluation import answer_matching
+from tui_trainer.evaluation import answer_matching, gate
 from tui_trainer.store import paths
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
@@ -294,7 +294,7 @@ def _taught(
         reworded=share(again, [item.answer for item in chosen.items]),
         unaided=share([given for given, _ in unaided], [answer for _, answer in unaided]),
         seconds=seconds,
-        refused=promotion_gate.objection(record.before, record.after, settings) is not None,
+        refused=bool(gate.below(promotion_gate.limits(record.before, record.after, settings))),
         misses=tuple(wrong + lost),
     )
 
