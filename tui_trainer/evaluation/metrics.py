@@ -44,7 +44,8 @@ def is_lower_better(name: str) -> bool:
 
 def named_values(evaluations: Sequence[EvaluationScores]) -> dict[str, float]:
     """Return the values of all metrics by the names that conditions use: `test.f1_macro` of the
-    evaluation `test`, and `f1_macro`, `macro_f1` and `f1` of the newest evaluation that has it.
+    evaluation `test`, and `f1_macro`, `macro_f1` and `f1` of the newest evaluation that has it;
+    of lm-eval `arc_easy.acc`, the newest.
 
     `evaluations` are in order, the newest first.
     """
@@ -58,6 +59,8 @@ def named_values(evaluations: Sequence[EvaluationScores]) -> dict[str, float]:
             for each in (name, *short, *swapped):
                 found.setdefault(each, value)
                 found.setdefault(f"{evaluation.name}.{each}", value)
+            if " " in name:  # which a condition cannot contain
+                found.setdefault(name.replace(" ", "."), value)
     return found
 
 

@@ -76,7 +76,8 @@ class CompareScreen(FullDialog):
         return session_of(self.app)
 
     def _read_scores(self) -> None:
-        """Read the scores of the runs' evaluations in the background."""
+        """Read the scores of the runs' evaluations in the background; they are drawn at the next
+        interval."""
         rows = [run for run in self._session.view.runs if run.path in self._paths]
         if self._reading or not rows:
             return
@@ -91,8 +92,6 @@ class CompareScreen(FullDialog):
 
     def _take_scores(self, found: dict[Path, FoundScores]) -> None:
         self._reading, self._scores = False, found
-        if self.is_mounted:
-            self._draw()
 
     def _draw(self) -> None:
         """Draw again if a run, its evaluations or the width have changed."""
