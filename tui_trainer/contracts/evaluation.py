@@ -198,6 +198,14 @@ class ScoreComparison(msgspec.Struct, frozen=True, kw_only=True):
     won: list[ChangedItem] = []  # items that only the evaluated model has right
 
 
+class TaskRows(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a `TaskResult` that says which items were measured."""
+
+    task: str  # its name
+    version: str = ""  # of the task
+    rows: int  # items measured
+
+
 class EvaluationScores(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an `EvaluationReport` that lists and comparisons need, without the rows."""
 
@@ -208,6 +216,8 @@ class EvaluationScores(msgspec.Struct, frozen=True, kw_only=True):
     data_hash: str  # SHA-256 over the files' contents
     rows: int  # measured
     metrics: dict[str, float | None]  # by name; None: not finite
+    settings: dict[str, str | int | None] = {}  # that change the result, such as max_new_tokens
+    tasks: list[TaskRows] = []  # of lm-eval
 
 
 class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):

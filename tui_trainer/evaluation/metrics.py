@@ -14,15 +14,21 @@ LOSSES = ("loss", "perplexity", "token_accuracy")
 ANSWERS = ("exact_match", "token_f1", "bleu", "chrf", "rouge1", "rouge2", "rougeL")
 CORPUS = ("bleu", "chrf")  # of all answers together, by sacrebleu
 CLASSES = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
-LOWER_IS_BETTER = ("loss", "perplexity")
+LOWER_IS_BETTER = (
+    "loss", "perplexity",
+    "word_perplexity", "byte_perplexity", "bits_per_byte", "brier_score", "ter",  # of lm-eval
+)  # fmt: skip
 _SHORT = {"precision": "precision_macro", "recall": "recall_macro", "f1": "f1_macro"}
 
 
 def value_text(name: str, number: float | None) -> str:
     """Return a metric's value: shares with three decimals, others with significant digits."""
-    if name in ("loss", "perplexity") or name in CORPUS:
-        return formats.number(number)
-    return formats.score(number)
+    return formats.score(number) if is_share(name) else formats.number(number)
+
+
+def is_share(name: str) -> bool:
+    """Whether the values of this metric are between 0 and 1."""
+    return _of_task(name) not in LOWER_IS_BETTER and name not in CORPUS
 
 
 def change_text(name: str, change: float) -> str:
@@ -33,12 +39,13 @@ def change_text(name: str, change: float) -> str:
 def is_lower_better(name: str) -> bool:
     """Whether a lower value of this metric is the better one; `name` may have an evaluation's name
     before it, as in `test.loss`."""
-    return name.rpartition(".")[2] in LOWER_IS_BETTER
+    return _of_task(name.rpartition(".")[2]) in LOWER_IS_BETTER
 
 
 def named_values(evaluations: Sequence[EvaluationScores]) -> dict[str, float]:
     """Return the values of all metrics by the names that conditions use: `test.f1_macro` of the
-    evaluation `test`, and `f1_macro`, `macro_f1` and `f1` of the newest evaluation that has it.
+    evaluation `test`, and `f1_macro`, `macro_f1` and `f1` of the newest evaluation that has it;
+    of lm-eval `arc_easy.acc`, the newest.
 
     `evaluations` are in order, the newest first.
     """
@@ -52,6 +59,8 @@ def named_values(evaluations: Sequence[EvaluationScores]) -> dict[str, float]:
             for each in (name, *short, *swapped):
                 found.setdefault(each, value)
                 found.setdefault(f"{evaluation.name}.{each}", value)
+            if " " in name:  # which a condition cannot contain
+                found.setdefault(name.replace(" ", "."), value)
     return found
 
 
@@ -82,3 +91,8 @@ def chosen(wanted: Sequence[str], task: Task) -> list[str]:
         hint = f"did you mean {close[0]!r}? " if close else ""
         raise UserError(f"there is no metric {name!r}; {hint}{there}")
     return list(dict.fromkeys(found))
+
+
+def _of_task(name: str) -> str:
+    """A metric without the task of lm-eval and the filter: `acc` of `arc_easy acc,none`."""
+    return name.rpartition(" ")[2].partition(",")[0]

@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tui_trainer.contracts.evaluation import EvaluationScores
+from tui_trainer.contracts.evaluation import EvaluatedItem, EvaluationReport, EvaluationScores
 from tui_trainer.store import atomic
 from tui_trainer.store.runs import evaluation_files
 
@@ -43,6 +43,47 @@ def test_the_newest_comes_first_and_other_files_are_left_out(tmp_path: Path) -> 
     found = evaluation_files.read_scores(folder)
     assert [scores.name for scores in found] == ["new", "old"]
     assert found[0].metrics == {"loss": 1.5, "bleu": None}
+
+
+def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    folder = tmp_path / "evaluations"
+    write(folder, "whole", 1.0, None)
+    (folder / "torn.json").write_bytes((folder / "whole.json").read_bytes()[:40])
+    found = evaluation_files.read_folder(folder)
+    assert [scores.name for scores in found.scores] == ["whole"]
+    assert found.unreadable == ("torn.json",)
+    assert "evaluations/torn.json cannot" in evaluation_files.unreadable_text(found.unreadable)
+
+
+def test_of_a_large_report_only_the_head_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = EvaluatedItem(where="l", question='\n  "items": [', reference="r" * 50, answer=None)
+    report = EvaluationReport(
+        name="large", time=1.0, target="t", model="m", adapter=None, task="causal-lm",
+        files=["test.jsonl"], data_hash="d", rows=1000, metrics={"loss": 1.5},
+        settings={"max_length": 64}, items=[row] * 1000,
+    )  # fmt: skip
+    file = tmp_path / "large.json"
+    atomic.write_json(file, report)
+    read: list[Path] = []
+
+    def read_regular(path: Path) -> bytes:
+        read.append(path)
+        return path.read_bytes()
+
+    monkeypatch.setattr(evaluation_files, "read_regular", read_regular)
+    (found,) = evaluation_files.read_scores(tmp_path)
+    assert (found.rows, found.metrics, found.settings) == (1000, {"loss": 1.5}, {"max_length": 64})
+    assert read == []
+    whole = file.read_bytes()
+    file.write_bytes(whole[: len(whole) // 2])
+    assert evaluation_files.read_folder(tmp_path).unreadable == ("large.json",)
+    assert read == [file]
+    evaluation_files.read_folder(tmp_path)
+    assert read == [file], "it is read again only when the file changes"
+    file.write_bytes(msgspec.json.encode(report))  # by another program, without line breaks
+    assert evaluation_files.read_scores(tmp_path) == (found,)
 
 
 def test_only_reports_of_these_weights_are_copied(tmp_path: Path, adapter: Path) -> None:

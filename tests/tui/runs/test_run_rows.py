@@ -116,3 +116,23 @@ def test_the_cursor_keeps_its_run() -> None:
     assert run_rows.cursor_index(paths, Path("/runs/3"), 0) == 3
     assert run_rows.cursor_index(paths, Path("/gone"), 9) == 4
     assert run_rows.cursor_index((), None, 2) == 0
+
+
+def test_scores_have_columns_after_the_loss() -> None:
+    for width in (60, 80, 120, 200):
+        layout = run_rows.layout_for(width, scores=["test.accuracy", "bleu"])
+        ids = [column.id for column in layout.columns]
+        assert ids[ids.index("loss") + 1] == "score:test.accuracy"
+        spans = layout.spans()
+        assert width < 80 or spans[-1][1] + spans[-1][2] <= width
+        cells = run_rows.cells_of(RUN, layout, 0.0, scores={"test.accuracy": 0.875})
+        assert cells[ids.index("score:test.accuracy") + 1] == ("0.875", "")
+
+
+def test_the_best_score_comes_first() -> None:
+    sorting = run_rows.sorted_by("score:test.accuracy")
+    assert (sorting.score, sorting.text()) == ("test.accuracy", "by test.accuracy, highest first")
+    assert run_rows.sorted_by("score:test.loss").text() == "by test.loss, lowest first"
+    layout = run_rows.layout_for(120, scores=["test.loss"])
+    assert run_rows.sorted_by("loss").after(layout).score == "test.loss"
+    assert run_rows.sorted_by("loss").score is None

@@ -8,9 +8,11 @@ import click
 
 from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError
+from tui_trainer.store.runs import evaluation_files
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
+    from tui_trainer.watch.runs.details.evaluation_diff import EvaluationDiff, Measured
     from tui_trainer.watch.runs.details.run_diff import ResultRow, RunDiff
     from tui_trainer.watch.snapshots import RunView
 
@@ -24,7 +26,7 @@ BEST = "*"
 @options.debug_option
 @click.pass_context
 def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
-    """Compare runs: configuration that differs, and results.
+    """Compare runs: configuration that differs, results, and evaluations on the same rows.
 
     A star marks the better value. RUN is a run's folder or file, its id or its name.
 
@@ -35,7 +37,8 @@ def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """
     if len(names) < 2:
         raise UserError("runs diff needs two or more runs, such as tui-trainer runs diff A B")
-    from tui_trainer.watch.runs.details.run_details import read_whole
+    from tui_trainer.watch.runs.details.evaluation_diff import compare_evaluations
+    from tui_trainer.watch.runs.details.run_details import read_scores, read_whole
     from tui_trainer.watch.runs.details.run_diff import compare_runs
     from tui_trainer.watch.runs.resolve import find_location
 
@@ -43,10 +46,16 @@ def diff(context: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     locations = [find_location(name, runs_dir) for name in names]
     views = [read_whole(location) for location in locations]
     found = compare_runs(views)
+    scores = [read_scores(location) for location in locations]
+    evaluations = compare_evaluations([one.scores for one in scores])
+    for view, one in zip(views, scores, strict=True):
+        if one.unreadable:
+            sentence = evaluation_files.unreadable_text(one.unreadable)
+            output.message(f"warning: {formats.escape(f'{view.summary.name}: {sentence}')}")
     if as_json:
-        output.document(_document(views, found))
+        output.document({**_document(views, found), **_evaluations(evaluations)})
     else:
-        output.data(_text(views, found))
+        output.data(_text(views, found, evaluations))
 
 
 def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
@@ -72,7 +81,41 @@ def _document(views: list[RunView], found: RunDiff) -> dict[str, Any]:
     }
 
 
-def _text(views: list[RunView], found: RunDiff) -> str:
+def _evaluations(found: EvaluationDiff) -> dict[str, Any]:
+    return {
+        "evaluations": [
+            {
+                **_about(shared.first),
+                "results": [
+                    {
+                        "name": measure.name,
+                        "values": measure.values,
+                        "better": measure.better,
+                        "best": measure.best,
+                    }
+                    for measure in shared.results
+                ],
+                "other_settings": shared.other_settings(),
+            }
+            for shared in found.shared
+        ],
+        "evaluations_apart": [
+            {
+                "run": one.run,
+                **_about(one.measured),
+                "metrics": one.measured.values,
+                "rows_differ": one.rows_differ,
+            }
+            for one in found.single
+        ],
+    }
+
+
+def _about(one: Measured) -> dict[str, Any]:
+    return {"data": one.label, "rows": one.rows, "data_hash": one.scores.data_hash or None}
+
+
+def _text(views: list[RunView], found: RunDiff, evaluations: EvaluationDiff) -> str:
     headers = ["", *(formats.escape(view.summary.name) for view in views)]
     rows = [["status", *(view.summary.status for view in views)]]
     if len({view.summary.tool for view in views}) > 1:
@@ -80,6 +123,11 @@ def _text(views: list[RunView], found: RunDiff) -> str:
     if any(view.summary.problem for view in views):
         rows.append(["problem", *(view.summary.problem or formats.MISSING for view in views)])
     rows += [[measure.name, *_values(measure)] for measure in found.results]
+    for shared in evaluations.shared:
+        label = shared.first.label
+        counts = (None if one is None else one.rows for one in shared.runs)
+        rows.append([f"{label} rows", *map(formats.count, counts)])
+        rows += [[f"{label} {measure.name}", *_values(measure)] for measure in shared.results]
     rows.append([""] * len(headers))
     rows += [
         [item.key, *(formats.MISSING if value is None else value for value in item.values)]
@@ -92,7 +140,13 @@ def _text(views: list[RunView], found: RunDiff) -> str:
     text = output.table(headers, rows)
     keys = "key of the configuration is", "keys of the configuration are"
     same = formats.plural(found.same, *keys)
-    return f"{text}\n\n{BEST} better value; {same} equal in all runs"
+    names = [view.summary.name for view in views]
+    lines = [text]
+    for sentence, apart in evaluations.apart(names):
+        lines += ["", sentence, *(f"  {formats.escape(line)}" for line in apart)]
+    lines += ["", f"{BEST} better value; {same} equal in all runs"]
+    lines += [formats.escape(note) for note in evaluations.notes(names)]
+    return "\n".join(lines)
 
 
 def _values(measure: ResultRow) -> list[str]:

@@ -14,6 +14,7 @@ from tui_trainer.contracts.runs.metrics import EvalRecord, TrainRecord
 from tui_trainer.store import jsonl
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
+from tui_trainer.watch.runs import resolve
 from tui_trainer.watch.runs.details import epochs, flat_config, run_details, run_diff
 from tui_trainer.watch.snapshots import RunSummary, RunView
 
@@ -74,6 +75,12 @@ def summary(run: RunSummary) -> dict[str, Any]:
         "problem": run.problem,
         "spark": run.spark,
     }
+
+
+def listed(run: RunSummary) -> dict[str, Any]:
+    """A run as `runs list` prints it: with the scores of its evaluations on files."""
+    found = run_details.read_scores(resolve.location_of(run))
+    return {**summary(run), "evaluations": list(found.scores)}
 
 
 def everything(location: RunLocation) -> dict[str, Any]:

@@ -7,11 +7,17 @@ from dataclasses import dataclass
 
 from textual.content import Content
 
+from tui_trainer.store.runs.evaluation_files import FoundScores, unreadable_text
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
 from tui_trainer.tui.common import run_status
-from tui_trainer.tui.common.markup import middle, shorten
+from tui_trainer.tui.common.markup import beside, middle, plain, shorten, wrapped
 from tui_trainer.tui.runs.run_rows import spark_text, trend_text
+from tui_trainer.watch.runs.details.evaluation_diff import (
+    EvaluationDiff,
+    SharedEvaluation,
+    compare_evaluations,
+)
 from tui_trainer.watch.runs.details.run_diff import (
     ConfigDifference,
     ResultRow,
@@ -46,18 +52,37 @@ def grid_for(width: int, runs: int, labels: Sequence[str]) -> CompareTable:
     return CompareTable(label, min(_MOST_CELL, (width - label) // across), across)
 
 
-def contrast_text(views: Sequence[RunView], letters: Sequence[str], width: int) -> Content:
-    """The whole comparison, at most `width` cells wide."""
+def contrast_text(
+    views: Sequence[RunView],
+    letters: Sequence[str],
+    width: int,
+    scores: Sequence[FoundScores] = (),
+) -> Content:
+    """The whole comparison, at most `width` cells wide; `scores` are those of the runs'
+    evaluations, none while they are not read."""
     found = compare_runs(views)
-    labels = [item.key for item in found.differing] + [item.name for item in found.results]
+    evaluations = compare_evaluations([one.scores for one in scores])
+    results = [*found.results, *(row for one in evaluations.shared for row in one.results)]
+    labels = [item.key for item in found.differing] + [item.name for item in results]
     grid = grid_for(width, len(views), labels)
     lines: list[Content] = []
     for begin in range(0, len(views), grid.across):
         indices = range(begin, min(begin + grid.across, len(views)))
         if lines:
             lines.append(Content(""))
-        lines += _band(views, letters, found, indices, grid)
+        lines += _band(views, letters, found, evaluations, indices, grid)
+    lines += _apart(evaluations, letters, width)
     lines += [Content(""), _footnote(found)]
+    warnings = [
+        f"{letter}: {unreadable_text(one.unreadable)}"
+        for letter, one in zip(letters, scores, strict=False)
+        if one.unreadable
+    ]
+    for text, style in (
+        *((note, "$faint") for note in evaluations.notes(letters)),
+        *((warning, "$warning") for warning in warnings),
+    ):
+        lines += wrapped(plain(text, style), width)
     return Content("\n").join(lines)
 
 
@@ -65,6 +90,7 @@ def _band(
     views: Sequence[RunView],
     letters: Sequence[str],
     found: RunDiff,
+    evaluations: EvaluationDiff,
     indices: range,
     grid: CompareTable,
 ) -> list[Content]:
@@ -72,10 +98,35 @@ def _band(
     lines = _heading(chosen, [letters[index] for index in indices], grid)
     lines += [Content(""), Content.styled("results", "bold $accent")]
     lines += [_measure(measure, indices, grid) for measure in found.results]
+    for shared in evaluations.shared:
+        lines += _evaluation(shared, indices, grid)
     lines += [Content(""), Content.styled("settings that differ", "bold $accent")]
     lines += [_differing(item, indices, grid) for item in found.differing]
     if not found.differing:
         lines.append(Content.styled("none of the recorded settings", "$faint"))
+    return lines
+
+
+def _evaluation(shared: SharedEvaluation, indices: range, grid: CompareTable) -> list[Content]:
+    """The evaluations on the same rows, where one of these runs has one."""
+    if all(shared.runs[index] is None for index in indices):
+        return []
+    width = grid.label + grid.cell * len(indices)
+    title = f"evaluated on {shared.first.title}"
+    return [
+        Content(""),
+        plain(title, "bold $accent").truncate(width, ellipsis=True),
+        *(_measure(measure, indices, grid) for measure in shared.results),
+    ]
+
+
+def _apart(found: EvaluationDiff, letters: Sequence[str], width: int) -> list[Content]:
+    """The evaluations that are not compared, with the reason."""
+    lines: list[Content] = []
+    for sentence, apart in found.apart(letters):
+        lines += [Content(""), *wrapped(plain(sentence, "bold"), width)]
+        for text in apart:
+            lines += beside(Content("  "), plain(text), width)
     return lines
 
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
+from types import MappingProxyType
 
 from tui_trainer.contracts.runs.run import ACTIVE_STATES
+from tui_trainer.evaluation.metrics import is_lower_better
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean, duration, number
 from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.markup import middle, shorten
+from tui_trainer.watch.query import run_scores
 from tui_trainer.watch.query.fields import BY_NAME
 from tui_trainer.watch.snapshots import RunSummary
 from tui_trainer.watch.unreadable_runs import UNREADABLE
@@ -46,6 +49,10 @@ COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("age", "updated", 7, rank=1, field="age"),
     RunColumn("tool", "tool", 13, rank=4, right=False, field="tool"),
 )
+_SCORE = "score:"  # before the name of a score in the id of its column
+_LEAST_SCORE, _MOST_SCORE = 7, 20
+_AFTER = "loss"  # the column before those of scores
+_NO_SCORES: Mapping[str, float] = MappingProxyType({})
 # Cells before the name: the sign of a marked run, and of one that accepts commands.
 SIGNS = 3
 MARKED, COMMANDABLE = "●", "›"
@@ -115,11 +122,18 @@ class Sorting:
         """The field behind the column."""
         return _by_id(self.column).field if self.column else None
 
+    @property
+    def score(self) -> str | None:
+        """The score behind the column; None for another field."""
+        return self.column.removeprefix(_SCORE) if self.column.startswith(_SCORE) else None
+
     def text(self) -> str:
         """`newest first`, `by loss, lowest first`."""
         if not self.column:
             return "oldest first" if self.falling else "newest first"
         column = _by_id(self.column)
+        if self.score is not None:
+            return f"by {clean(self.score)}, {'highest' if self.falling else 'lowest'} first"
         if BY_NAME[column.field].number is None:
             return f"by {column.title}, {'Z to A' if self.falling else 'A to Z'}"
         return f"by {column.title}, {'highest' if self.falling else 'lowest'} first"
@@ -128,13 +142,24 @@ class Sorting:
 def sorted_by(column: str) -> Sorting:
     """Sorting by a column in its usual direction: lowest loss, most steps."""
     field = _by_id(column).field if column else ""
+    if column.startswith(_SCORE):
+        return Sorting(column, not is_lower_better(field))
     return Sorting(column, bool(field) and BY_NAME[field].descending)
 
 
-def layout_for(width: int, foreign: bool = False) -> ColumnLayout:
-    """The columns that fit into `width` cells; the tool only for runs of several tools."""
+def score_column(name: str, rank: int = 0) -> RunColumn:
+    """The column of a score of the evaluations."""
+    width = max(_LEAST_SCORE, min(_MOST_SCORE, len(name) + 1))
+    return RunColumn(_SCORE + name, shorten(clean(name), width - 1), width, rank, field=name)
+
+
+def layout_for(width: int, foreign: bool = False, scores: Sequence[str] = ()) -> ColumnLayout:
+    """The columns that fit into `width` cells, with those of these scores; the tool only for runs
+    of several tools."""
     gap = 2 if width >= _ROOMY else 1
     shown = [column for column in COLUMNS if foreign or column.id != "tool"]
+    at = next(index for index, column in enumerate(shown, 1) if column.id == _AFTER)
+    shown[at:at] = [score_column(name, min(index, 1)) for index, name in enumerate(scores)]
     while True:
         taken = SIGNS + sum(column.width + gap for column in shown)
         droppable = [column for column in shown if column.rank]
@@ -156,7 +181,11 @@ def cursor_index(paths: Sequence[Path], chosen: Path | None, index: int) -> int:
 
 
 def cells_of(
-    run: RunSummary, layout: ColumnLayout, now: float, plain: bool = False
+    run: RunSummary,
+    layout: ColumnLayout,
+    now: float,
+    plain: bool = False,
+    scores: Mapping[str, float] = _NO_SCORES,
 ) -> tuple[tuple[str, str], ...]:
     """The text of the name and of each column, with the theme's colour ("" for none).
 
@@ -165,7 +194,10 @@ def cells_of(
     cells = [(middle(clean(run.name), layout.name), "")]
     last = "" if not run.problem else "status" if run.status == UNREADABLE else "loss"
     for index, column in enumerate(layout.columns, start=1):
-        text, colour = _cell(run, column.id, now, layout.spark, plain)
+        if column.id.startswith(_SCORE):
+            text, colour = run_scores.text_of(column.field, scores), ""
+        else:
+            text, colour = _cell(run, column.id, now, layout.spark, plain)
         cells.append((shorten(text, layout.width(column)), colour))
         if column.id == last and index < len(layout.columns):
             room = layout.rest(index + 1)[1]
@@ -214,6 +246,8 @@ def spark_text(values: tuple[float, ...], width: int, plain: bool = False) -> st
 
 
 def _by_id(id: str) -> RunColumn:
+    if id.startswith(_SCORE):
+        return score_column(id.removeprefix(_SCORE))
     return next(column for column in (NAME, *COLUMNS) if column.id == id)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar
 
 from rich.cells import cell_len, set_cell_size
@@ -24,6 +25,7 @@ from tui_trainer.tui.runs.run_rows import COMMANDABLE, MARKED, SIGNS, ColumnLayo
 from tui_trainer.watch.snapshots import RunSummary
 
 _PAGE_LEFT = 2  # lines that stay in view after a page up or down
+_NO_SCORES: Mapping[Path, Mapping[str, float]] = MappingProxyType({})
 Cells = tuple[tuple[str, str], ...]  # text and theme colour of each
 # Whether it is under the cursor, marked, and accepts commands, and its cells.
 Line = tuple[bool, bool, bool, Cells]
@@ -62,7 +64,8 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         self._now = 0.0
         self._drawn: dict[int, Line] = {}
         self._spans = self._layout.spans()
-        self._cells: dict[Path, tuple[RunSummary, str, Cells]] = {}
+        self._scores: Mapping[Path, Mapping[str, float]] = {}
+        self._cells: dict[Path, tuple[RunSummary, str, Mapping[str, float] | None, Cells]] = {}
         self._styles: dict[tuple[str, bool, str], Style] = {}
 
     @property
@@ -77,13 +80,16 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         layout: ColumnLayout,
         now: float,
         chosen: Path | None = None,
+        scores: Mapping[Path, Mapping[str, float]] = _NO_SCORES,
     ) -> None:
-        """Show the runs in this order. `chosen` is the run under the cursor at first."""
+        """Show the runs in this order. `chosen` is the run under the cursor at first; `scores` are
+        those of the runs' evaluations."""
         chosen = self.chosen or chosen
         offset = self.cursor_row - self.scroll_offset.y
         before = self.cursor_row
         changed = layout != self._layout or len(runs) != len(self._runs)
         self._runs, self._marked, self._layout, self._now = runs, marked, layout, now
+        self._scores = scores
         self._paths = [run.path for run in runs]
         self.cursor_row = run_rows.cursor_index(self._paths, chosen, self.cursor_row)
         # The list does not scroll sideways, so the width is constant: the widget's own would change
@@ -161,11 +167,12 @@ class RunTable(ScrollView, can_focus=True, inherit_bindings=False):
         run = self._runs[index]
         age = run_rows.last_update_text(run.updated_at, self._now)
         known = self._cells.get(run.path)
-        if known is None or known[0] is not run or known[1] != age:
+        own = self._scores.get(run.path)
+        if known is None or known[0] is not run or known[1] != age or known[2] is not own:
             plain = session_of(self.app).marks == "ascii"
-            known = run, age, run_rows.cells_of(run, self._layout, self._now, plain)
-            self._cells[run.path] = known
-        return index == self.cursor_row, run.path in self._marked, run.commandable, known[2]
+            cells = run_rows.cells_of(run, self._layout, self._now, plain, own or {})
+            known = self._cells[run.path] = run, age, own, cells
+        return index == self.cursor_row, run.path in self._marked, run.commandable, known[3]
 
     def _segments(self, line: Line) -> list[Segment]:
         chosen, marked, commandable, cells = line

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections import ChainMap
+from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from textual import on
 from textual.app import ComposeResult
@@ -22,12 +24,13 @@ from tui_trainer.tui.runs.config_loader import ConfigLoader
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
 from tui_trainer.tui.runs.run_rows import ColumnLayout, Sorting
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
-from tui_trainer.watch.query import fields, query
+from tui_trainer.tui.runs.score_loader import ScoreLoader
+from tui_trainer.watch.query import fields, query, run_scores
 from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _REFRESH_SECONDS = 5.0  # of the ages; everything else changes with a snapshot
-_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word to exclude"
+_HINT = "a name, loss<2, test.accuracy>0.9, status:running, age<1h, lora.rank=16, -word to exclude"
 
 
 class RunsScreen(Page):
@@ -48,6 +51,7 @@ class RunsScreen(Page):
         # Whether the run under the cursor accepts commands, and whether runs can be compared.
         self._enabled: tuple[bool, bool] | None = None
         self._configs = ConfigLoader(lambda work: in_background("configurations", work))
+        self._scores = ScoreLoader(lambda work: in_background("evaluations", work))
 
     def body(self) -> ComposeResult:
         yield Input(placeholder=_HINT, id="filter", compact=True)
@@ -73,14 +77,28 @@ class RunsScreen(Page):
             return
         self._apply_filter(view)
         now, current = time.time(), self._query
-        matching = [r for r in view.runs if current.matches(r, now, self._configs.get(r.path))]
+        matching = [r for r in view.runs if current.matches(r, now, self._values(r.path))]
         sorting = self._sorting
-        self._listed = fields.sort_runs(matching, sorting.field, sorting.falling, now)
+        field = None if sorting.field is None else fields.BY_NAME.get(sorting.field)
+        if sorting.score is not None:
+            field = run_scores.field_of(sorting.score, self._scores.known)
+        self._listed = fields.sort_items(matching, field, sorting.falling, now)
         foreign = any(run.kind != "run" or run.tool != "tui-trainer" for run in view.runs)
-        self._layout = run_rows.layout_for(self.size.width - 3, foreign)
+        # A score has a column where the filter or the order is about it.
+        scores = run_scores.named_in(current, self._scores.names)
+        if sorting.score is not None and sorting.score not in scores:
+            scores.append(sorting.score)
+        self._layout = run_rows.layout_for(self.size.width - 3, foreign, scores)
         self.query_one(RunHeading).show(self._layout, sorting)
         overlay = self.session.overlay
-        self._table.show_rows(self._listed, overlay, self._layout, now, self.session.focus_path)
+        self._table.show_rows(
+            self._listed,
+            overlay,
+            self._layout,
+            now,
+            self.session.focus_path,
+            self._scores.known if scores else {},
+        )
         self.query_one(ListStatusLine).show(
             ListStatus(
                 runs=len(view.runs),
@@ -201,10 +219,12 @@ class RunsScreen(Page):
     def _apply_filter(self, view: FolderView) -> None:
         """Apply the typed filter; an invalid one leaves the list unchanged."""
         self._configs.add_known(view)
-        typed = query.parse(self._field.value, self._configs.keys())
+        typed = query.parse(self._field.value, self._keys())
+        done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
         if typed.needs_config or typed.problem is not None:
-            done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
             self._configs.read_missing(view.runs, done)
+        if typed.needs_config or typed.problem is not None or self._sorting.score is not None:
+            self._scores.read(view.runs, done)
         problem = self.query_one("#problem", WrappedText)
         problem.display = typed.problem is not None
         if typed.problem is not None:
@@ -218,8 +238,18 @@ class RunsScreen(Page):
         last = typed.terms[-1] if typed.terms and self._field.has_focus else None
         if last is None or last.field:
             return False
-        names = (*fields.BY_NAME, *self._configs.keys())
+        names = (*fields.BY_NAME, *self._keys())
         if not any(name.startswith(last.text) for name in names):
             return False
         now = time.time()
-        return not any(typed.matches(r, now, self._configs.get(r.path)) for r in view.runs)
+        return not any(typed.matches(r, now, self._values(r.path)) for r in view.runs)
+
+    def _keys(self) -> set[str]:
+        """The names of the runs' own values: keys of their configurations, and scores."""
+        return self._configs.keys() | self._scores.names
+
+    def _values(self, path: Path) -> Mapping[str, Any]:
+        """A run's own values that are read so far."""
+        # A mapping that is only read; the type of `ChainMap` asks for those that can be changed.
+        parts: list[Any] = [self._configs.get(path) or {}, self._scores.get(path)]
+        return ChainMap(*parts)

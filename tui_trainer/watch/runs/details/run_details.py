@@ -15,7 +15,8 @@ from tui_trainer.contracts.hardware import HardwareSample
 from tui_trainer.contracts.runs.data_report import DataReport
 from tui_trainer.contracts.runs.metrics import EvaluationFile, GradientCheck
 from tui_trainer.evaluation import report
-from tui_trainer.store.runs import checkpoints
+from tui_trainer.store.runs import checkpoints, evaluation_files
+from tui_trainer.store.runs.evaluation_files import FoundScores
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.details.sample_answers import SampledStep, valid_samples
@@ -96,6 +97,13 @@ def read_details(
         gradients=folder.gradients() if ours else None,
         samples=valid_samples(folder.samples(), view.events) if ours else (),
     )
+
+
+def read_scores(location: RunLocation) -> FoundScores:
+    """Reads the scores of a run's evaluations on files."""
+    if location.kind != "run":
+        return FoundScores()
+    return evaluation_files.read_folder(RunFolder(location.path).evaluations_dir)
 
 
 def read_whole(location: RunLocation) -> RunView:

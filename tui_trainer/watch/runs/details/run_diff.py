@@ -11,11 +11,12 @@ from tui_trainer.text import formats
 from tui_trainer.watch.snapshots import MetricTable, RunView
 
 Better = Literal["low", "high", ""]
-Form = Literal["number", "count", "seconds", "rate"]
+Form = Literal["number", "score", "count", "seconds", "rate"]
 _HIGH = ("accuracy", "acc", "f1", "reward", "bleu", "rouge", "score", "precision", "recall")
 _MOST_EVALS = 6
 _FORMATS: dict[Form, Callable[[float | None], str]] = {
     "number": formats.number,
+    "score": formats.score,
     "count": formats.count,
     "seconds": formats.duration,
     "rate": formats.rate,
