@@ -72,22 +72,28 @@ def make_run(tmp_path: Path, tiny_base: Path) -> MakeRun:
     return make
 
 
+@pytest.fixture(autouse=True)
+def own_signal_handlers() -> Iterator[None]:
+    """Restores what an engine in this process sets."""
+    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in watched]
+    yield
+    for number, handler in zip(watched, before, strict=True):
+        signal.signal(number, handler)
+
+
 @pytest.fixture
-def run_engine(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., int]]:
-    """The engine in this process: gives its exit status, restores the signal handlers."""
+def run_engine(monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The engine in this process: gives its exit status."""
     from tui_trainer.engine import setup
     from tui_trainer.engine.__main__ import main
 
     monkeypatch.setattr(setup, "usable_threads", lambda: 1)
-    watched = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in watched]
 
     def run(folder: RunFolder, *options: str) -> int:
         return main([str(folder.path), *options])
 
-    yield run
-    for number, handler in zip(watched, before, strict=True):
-        signal.signal(number, handler)
+    return run
 
 
 @pytest.fixture

@@ -172,16 +172,24 @@ KEYS: tuple[Key, ...] = (
     Key("mark", "space", "screen.mark", "mark", "mark the adapter to compare or combine it",
         "adapters", 4),
     Key("compare", "c", "screen.compare", "compare", "compare two marked adapters: their weights, "
-        "measures and answers", "adapters", 5),
+        "measures and answers", "adapters", 8),
     Key("ensemble", "e", "screen.ensemble", "ensemble", "activate the marked adapters together, "
-        "weighted", "adapters", 6),
+        "weighted", "adapters", 9),
+    Key("filter_adapters", "slash", "screen.filter", "filter", "filter adapters by words and "
+        "conditions, such as tag:support val_accuracy>=0.9 -draft", "adapters", 5),
+    Key("edit_adapter", "E", "screen.edit", "edit", "edit the description and the tags of the "
+        "adapter", "adapters", 7),
+    Key("scroll_details", "J,shift+down", "screen.scroll_details(1)", "scroll", "scroll the "
+        "details of the adapter down", "adapters", 6),
+    Key("scroll_details_up", "K,shift+up", "screen.scroll_details(-1)", "scroll up", "scroll the "
+        "details of the adapter up", "adapters"),
     Key("try", "t", "screen.try", "try", "type a text and see the classes of the classifier",
-        "adapters", 8),
+        "adapters", 6),
     Key("merge", "M", "screen.merge", "merge", "merge the adapter and its base into one model",
-        "adapters", 10),
-    Key("rename", "R", "screen.rename", "rename", "rename the adapter", "adapters", 9),
-    Key("delete", "D", "screen.delete", "delete", "move the adapter to the trash (asks first)",
         "adapters", 11),
+    Key("rename", "R", "screen.rename", "rename", "rename the adapter", "adapters", 10),
+    Key("delete", "D", "screen.delete", "delete", "move the adapter to the trash (asks first)",
+        "adapters", 12),
     Key("trash", "T", "screen.trash", "trash", "restore a deleted adapter", "adapters", 12),
     Key("next_adapter", "j,down", "screen.move(1)", "next", "next adapter", "adapters"),
     Key("previous_adapter", "k,up", "screen.move(-1)", "previous", "previous adapter", "adapters"),
@@ -234,6 +242,8 @@ _NAMES = {
     "pagedown": "pgdn",
     "up": "↑",
     "down": "↓",
+    "shift+up": "shift+↑",
+    "shift+down": "shift+↓",
 }
 
 

@@ -11,10 +11,9 @@ from tui_trainer.repl.command_table import COMMANDS, usage_lines
 from tui_trainer.repl.tables import adapter_table
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui.adapters import adapter_rows
-from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem
+from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem, weights_problem
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text, layer_name
-from tui_trainer.tui.adapters.screen import weights_problem
 from tui_trainer.tui.chat.completion import CommandForms, InputHistory
 
 INFO = AdapterInfo(

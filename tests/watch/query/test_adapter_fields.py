@@ -6,7 +6,7 @@ import pytest
 
 from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
-from tui_trainer.watch.query.adapter_fields import ADAPTERS, FIELDS
+from tui_trainer.watch.query.adapter_fields import ADAPTERS, FIELDS, chosen
 from tui_trainer.watch.query.fields import sort_items
 from tui_trainer.watch.query.query import parse_for
 
@@ -56,6 +56,13 @@ def test_an_unknown_field_names_the_nearest() -> None:
     assert (
         parse_for(ADAPTERS, "loss<x").problem == "loss< needs a number, not 'x', such as 2 or 1e-4"
     )
+
+
+def test_a_score_needs_a_number() -> None:
+    """It would match nothing otherwise, as if no adapter was that good."""
+    _, problem = chosen([BANK, BARE], "val_accuracy>=high", 2500.0)
+    assert problem == "val_accuracy>= needs a number, not 'high', such as 2 or 1e-4"
+    assert chosen([BANK, BARE], "val_accuracy>=0.9", 2500.0) == ([BANK], None)
 
 
 def test_every_field_sorts() -> None:

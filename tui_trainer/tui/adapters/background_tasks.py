@@ -1,13 +1,14 @@
-"""Work on adapters outside the screen's thread: list, compare, merge, add."""
+"""Work on adapters outside the screen's thread: list, edit, compare, merge, add."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tui_trainer.contracts.errors import UserError, reason_of
+from tui_trainer.contracts.errors import UserError, error_text, reason_of
 from tui_trainer.contracts.runs.run import RunInfo
+from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.store import model_files, paths
 from tui_trainer.store.adapters.adapter_import import add_from
 from tui_trainer.store.adapters.adapter_store import AdapterStore
@@ -79,6 +80,26 @@ def merge(context: SessionContext, name: str, out: Path, report: Report) -> Path
 
     report("loading the model", None)
     return adapter_commands.merge(context, name, out, lambda stage: report(stage, None))
+
+
+def edit(before: AdapterInfo, description: str, tags: Sequence[str]) -> str | None:
+    """Save an adapter's description and tags; return why they could not be saved, or None.
+
+    Only what differs from `before` is changed, so that what other sessions changed meanwhile is
+    kept.
+    """
+    store = AdapterStore()
+    added = [tag for tag in tags if tag not in before.tags]
+    removed = [tag for tag in before.tags if tag not in tags]
+    text = None if description == before.description else description
+    try:
+        present = store.get(before.name).tags
+        if text is not None or added or removed:
+            removed = [tag for tag in removed if tag in present]
+            store.edit(before.name, description=text, tag=added, untag=removed)
+    except Exception as error:
+        return error_text(error)
+    return None
 
 
 def load_classifier(name: str, on_status: Callable[[str], None]) -> PredictorProcess:

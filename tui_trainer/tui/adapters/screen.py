@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -13,15 +13,16 @@ from textual.content import Content
 from textual.widgets import DataTable
 
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
-from tui_trainer.text import formats
-from tui_trainer.text.formats import clean
 from tui_trainer.tui import keymap
 from tui_trainer.tui.adapters import adapter_rows, background_tasks
-from tui_trainer.tui.adapters.adapter_names import name_problem
+from tui_trainer.tui.adapters.adapter_filter import AdapterFilter
+from tui_trainer.tui.adapters.adapter_names import name_problem, weights_problem
+from tui_trainer.tui.adapters.adapter_panel import AdapterPanel, no_adapters_text
 from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.adapters.adapter_table import AdapterTable
 from tui_trainer.tui.adapters.classifier_dialog import ClassifierDialog
 from tui_trainer.tui.adapters.comparison import ComparisonResult, comparison_text
+from tui_trainer.tui.adapters.edit_dialog import EditDialog
 from tui_trainer.tui.adapters.messages import AdaptersRead
 from tui_trainer.tui.chat.controller import chat_of
 from tui_trainer.tui.common.background import in_background
@@ -29,12 +30,17 @@ from tui_trainer.tui.common.dialogs.pick import PickDialog
 from tui_trainer.tui.common.dialogs.progress import ProgressDialog
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.dialogs.text_view import TextView
+from tui_trainer.tui.common.filter_line import FilterLine
 from tui_trainer.tui.common.markup import plain
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.panel import Panel
-from tui_trainer.tui.keymap import Keymap
+from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
 from tui_trainer.watch.snapshots import FolderView
 
+_HINT = (
+    "a word of name, description or tags, tag:support, val_accuracy>=0.9, age<1d, -word to exclude"
+)
+_MARKED_KEYS = frozenset({"compare", "ensemble"})  # they act on marked adapters
 _REFRESH_SECONDS = 5.0  # for changes by other sessions; those by this one are shown at once
 
 
@@ -50,10 +56,14 @@ class AdaptersScreen(Page):
         super().__init__()
         self._listing = AdapterListing(loading=True)
         self._marked: list[str] = []
+        self._filter = AdapterFilter()
         self._reading = False
+        self._stale = False  # whether the store changed after the current read started
         self._renamed: str | None = None  # the new name, until it is listed
 
     def body(self) -> ComposeResult:
+        yield FilterLine(_HINT)
+        yield ListStatusLine()
         with Horizontal(id="adapters-body"):
             yield AdapterTable()
             with VerticalScroll(id="adapter", can_focus=False):
@@ -61,14 +71,18 @@ class AdaptersScreen(Page):
 
     def on_mount(self) -> None:
         self.set_interval(_REFRESH_SECONDS, self.refresh_listing)
+        # The key that scrolls the details is shown where they do not fit.
+        self.watch(self._details, "show_vertical_scrollbar", self.draw_keys, init=False)
 
     def on_screen_resume(self) -> None:
         self.refresh_listing()
 
     def refresh_listing(self) -> None:
         """Read the store in the background, if this screen is shown."""
-        if self.is_current and not self._reading:
-            self._reading = True
+        if self.is_current and self._reading:
+            self._stale = True
+        elif self.is_current:
+            self._reading, self._stale = True, False
             in_background(
                 "adapters",
                 lambda: self.post_message(AdaptersRead(background_tasks.read_adapters())),
@@ -99,12 +113,52 @@ class AdaptersScreen(Page):
             names = {item.info.name for item in self._listing.items}
             self._marked = [name for name in self._marked if name in names]
             self.refresh_all()
+        elif self._filter.text:  # perhaps by age
+            self._fill()
+        if self._stale:
+            self.refresh_listing()
+
+    @on(FilterLine.Changed)
+    def _filtered(self) -> None:
+        self._fill()
+
+    @on(FilterLine.Done)
+    def _filter_done(self) -> None:
+        self._table.focus()
+        self.call_after_refresh(self.refresh_all)
+
+    def step_back(self) -> bool:
+        if not self.query_one(FilterLine).close():
+            return False
+        self._table.focus()
+        return True
+
+    def is_key_enabled(self, key: Key) -> bool:
+        item = self._item()
+        if key.id == "try":
+            return item is not None and item.info.task == "classification"
+        return key.id != "scroll_details" or self._details.show_vertical_scrollbar
+
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        rank = key.rank
+        if key.id in _MARKED_KEYS and self._marked:
+            rank = 4
+        return key.label, rank
 
     # -- keys ---------------------------------------------------------------------------------
 
     def action_move(self, step: int) -> None:
         table = self._table
         table.move_cursor(row=table.cursor_row + step)
+
+    def action_filter(self) -> None:
+        if not self.has_class("-placeholder"):  # there are adapters
+            self.query_one(FilterLine).open()
+
+    def action_scroll_details(self, direction: int) -> None:
+        details = self._details
+        half = max(1, details.size.height // 2)
+        details.scroll_relative(y=direction * half, animate=False)
 
     def action_turn_on(self) -> None:
         item = self._item()
@@ -197,6 +251,22 @@ class AdaptersScreen(Page):
 
         self.app.push_screen(prompt, decide)
 
+    def action_edit(self) -> None:
+        item = self._item()
+        if item is not None:
+            self.app.push_screen(EditDialog(item.info, self.post_message))
+
+    @on(EditDialog.Saved)
+    def _saved(self, message: EditDialog.Saved) -> None:
+        dialog, problem = message.dialog, message.problem
+        if dialog.is_attached:
+            dialog.saved(problem)
+        elif problem is not None:  # it was closed meanwhile
+            self._warn(problem)
+        if problem is None:
+            self.session.show_notice(f"saved the description and tags of {dialog.info.name}")
+        self.refresh_listing()
+
     def action_delete(self) -> None:
         item = self._item()
         if item is not None:
@@ -243,6 +313,10 @@ class AdaptersScreen(Page):
     def _table(self) -> AdapterTable:
         return self.query_one(AdapterTable)
 
+    @property
+    def _details(self) -> VerticalScroll:
+        return self.query_one("#adapter", VerticalScroll)
+
     def _item(self) -> AdapterEntry | None:
         chosen = self._table.chosen
         return next((i for i in self._listing.items if i.info.name == chosen), None)
@@ -284,10 +358,23 @@ class AdaptersScreen(Page):
         self.app.push_screen(work, merged)
 
     def _fill(self) -> None:
-        rows = adapter_rows.rows_of(self._listing, self._marked)
+        line, every = self.query_one(FilterLine), self._listing.items
+        line.show_problem(self._filter.apply(line.text, every, typing=line.is_typed))
+        shown = replace(self._listing, items=self._filter.matching(every))
+        self.query_one(ListStatusLine).show(
+            ListStatus(
+                noun="adapter",
+                total=len(every),
+                shown=len(shown.items),
+                marked=len(self._marked),
+                order="newest first",
+                filter=self._filter.text,
+            )
+        )
         room = self.size.width - 2 - self._details_width()
-        self._table.show_rows(rows, room)
-        if self._renamed is not None and self._table.choose(self._renamed):
+        self._table.show_rows(adapter_rows.rows_of(shown, self._marked), room)
+        if any(item.info.name == self._renamed for item in every):
+            self._table.choose(self._renamed or "")
             self._renamed = None
         self._show_details()
 
@@ -298,46 +385,9 @@ class AdaptersScreen(Page):
         return 61 if self.has_class("-large") else 47
 
     def _show_details(self) -> None:
-        item = self._item()
-        if item is not None:
-            self.query_one(AdapterPanel).show((item, self._listing))
-
-
-class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
-    """One adapter in detail."""
-
-    def __init__(self) -> None:
-        super().__init__(None, id="adapter-facts")
-
-    def draw(
-        self, facts: tuple[AdapterEntry, AdapterListing] | None, width: int, height: int
-    ) -> Content:
-        return Content("") if facts is None else adapter_rows.details_of(*facts, width)
-
-
-def no_adapters_text(deleted: int, keys: Keymap) -> Content:
-    """The text for an empty store: what goes here, and how the first one is made."""
-    chat, add, trash = (
-        (keys.shown_by_id(id), "bold $accent") for id in ("show_chat", "adopt", "trash")
-    )
-    adapters = formats.plural(deleted, "deleted adapter")
-    restore = Content.assemble("\n", trash, f" restores one of {adapters}.")
-    return Content.assemble(
-        "no adapters yet.\n\nPress ", chat, " and correct answers in the chat: each training adds "
-        "an adapter here.\nOr train a run, then press ", add,
-        " on the dashboard to add its adapter.", restore if deleted else "",
-    )  # fmt: skip
-
-
-def weights_problem(text: str) -> str | None:
-    """What is wrong with `NAME=WEIGHT ...`, or None."""
-    parts = text.split()
-    for part in parts:
-        name, _, weight = part.partition("=")
-        try:
-            value = float(weight)
-        except ValueError:
-            return f"{clean(part)}: write NAME=WEIGHT, such as capitals=0.5"
-        if not name or value == 0 or not math.isfinite(value):
-            return f"{clean(part)}: the weight must be a number other than 0"
-    return None if parts else "enter the adapters, such as a=0.7 b=0.3"
+        panel, item = self.query_one(AdapterPanel), self._item()
+        before = panel.facts and panel.facts[0].info.name
+        if before != (item and item.info.name):
+            self._details.scroll_home(animate=False)
+        panel.show(None if item is None else (item, self._listing))
+        self.draw_keys()

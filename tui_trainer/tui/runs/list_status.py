@@ -1,4 +1,4 @@
-"""One line about the list of runs: count, progress of reading, filter, order."""
+"""One line about a list: count, progress of reading, filter, order."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ _ROOMY = 100
 
 @dataclass(frozen=True)
 class ListStatus:
-    """What the line shows; counts are of runs."""
+    """What the line shows; counts are of items of the list."""
 
-    runs: int = 0
+    noun: str = "run"  # what an item is
+    total: int = 0
     shown: int = 0  # that match the filter
     read: int = 0
     loading: bool = False
     marked: int = 0
-    commandable: bool = False  # whether a shown run accepts commands
+    commandable: bool = False  # whether a shown item accepts commands
     order: str = ""
     filter: str = ""
 
@@ -37,9 +38,9 @@ class ListStatusLine(Panel[ListStatus]):
 
     def draw(self, facts: ListStatus, width: int, height: int) -> Content:
         parts = [_counted(facts)]
-        if facts.loading and facts.read < facts.runs:
-            bar = meter(facts.read / facts.runs, _BAR)
-            read = f"{formats.count(facts.read)} of {formats.count(facts.runs)} read "
+        if facts.loading and facts.read < facts.total:
+            bar = meter(facts.read / facts.total, _BAR)
+            read = f"{formats.count(facts.read)} of {formats.count(facts.total)} read "
             parts.append(Content.assemble(read, bar))
         if facts.marked:
             parts.append(
@@ -53,8 +54,8 @@ class ListStatusLine(Panel[ListStatus]):
 
 
 def _counted(facts: ListStatus) -> Content:
-    runs = formats.plural(facts.runs, "run")
+    total = formats.plural(facts.total, facts.noun)
     if not facts.filter:
-        return Content(runs)
-    shown = f"{formats.count(facts.shown) if facts.shown else 'none'} of {runs}"
+        return Content(total)
+    shown = f"{formats.count(facts.shown) if facts.shown else 'none'} of {total}"
     return Content.assemble(shown, ("  matching ", "$faint"), plain(facts.filter, "bold"))

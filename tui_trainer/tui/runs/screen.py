@@ -11,13 +11,11 @@ from typing import Any, ClassVar
 from textual import on
 from textual.app import ComposeResult
 from textual.content import Content
-from textual.widgets import Input
 
 from tui_trainer.tui import keymap
 from tui_trainer.tui.common.background import in_background
-from tui_trainer.tui.common.markup import plain
+from tui_trainer.tui.common.filter_line import FilterLine
 from tui_trainer.tui.common.page import Page, empty_folder_text
-from tui_trainer.tui.common.wrapped_text import WrappedText
 from tui_trainer.tui.keymap import COMMAND_KEYS, Key
 from tui_trainer.tui.runs import run_rows
 from tui_trainer.tui.runs.config_loader import ConfigLoader
@@ -54,15 +52,12 @@ class RunsScreen(Page):
         self._scores = ScoreLoader(lambda work: in_background("evaluations", work))
 
     def body(self) -> ComposeResult:
-        yield Input(placeholder=_HINT, id="filter", compact=True)
-        yield WrappedText(id="problem")
+        yield FilterLine(_HINT)
         yield ListStatusLine()
         yield RunHeading()
         yield RunTable()
 
     def on_mount(self) -> None:
-        self.query_one("#filter").display = False
-        self.query_one("#problem").display = False
         self.set_interval(_REFRESH_SECONDS, self.refresh_all)
 
     def target(self) -> RunSummary | None:
@@ -101,7 +96,7 @@ class RunsScreen(Page):
         )
         self.query_one(ListStatusLine).show(
             ListStatus(
-                runs=len(view.runs),
+                total=len(view.runs),
                 shown=len(self._listed),
                 read=view.read,
                 loading=view.loading,
@@ -118,16 +113,14 @@ class RunsScreen(Page):
         return key.id not in COMMAND_KEYS or (run is not None and run.commandable)
 
     def step_back(self) -> bool:
-        if not self._field.display:
+        if not self._filter.close():
             return False
-        self._field.value = ""
-        self._field.display = False
         self._table.focus()
         return True
 
     def action_filter(self) -> None:
-        self._field.display = True
-        self._field.focus()
+        if not self.has_class("-placeholder"):  # there are runs
+            self._filter.open()
 
     def action_move(self, step: int) -> None:
         self._table.move(self._table.cursor_row + step)
@@ -171,14 +164,12 @@ class RunsScreen(Page):
         else:
             self.session.push_screen(CompareScreen(tuple(paths)))
 
-    @on(Input.Changed, "#filter")
+    @on(FilterLine.Changed)
     def _filtered(self) -> None:
         self.refresh_all()
 
-    @on(Input.Submitted, "#filter")
+    @on(FilterLine.Done)
     def _filter_done(self) -> None:
-        if not self._field.value.strip():
-            self._field.display = False
         self._table.focus()
         self.call_after_refresh(self.refresh_all)
 
@@ -209,8 +200,8 @@ class RunsScreen(Page):
         return self.query_one(RunTable)
 
     @property
-    def _field(self) -> Input:
-        return self.query_one("#filter", Input)
+    def _filter(self) -> FilterLine:
+        return self.query_one(FilterLine)
 
     def _sort_by(self, sorting: Sorting) -> None:
         self._sorting = sorting
@@ -219,27 +210,24 @@ class RunsScreen(Page):
     def _apply_filter(self, view: FolderView) -> None:
         """Apply the typed filter; an invalid one leaves the list unchanged."""
         self._configs.add_known(view)
-        typed = query.parse(self._field.value, self._keys())
+        typed = query.parse(self._filter.text, self._keys())
         done = lambda: self.app.call_from_thread(self.refresh_all)  # noqa: E731
         if typed.needs_config or typed.problem is not None:
             self._configs.read_missing(view.runs, done)
         if typed.needs_config or typed.problem is not None or self._sorting.score is not None:
             self._scores.read(view.runs, done)
-        problem = self.query_one("#problem", WrappedText)
-        problem.display = typed.problem is not None
-        if typed.problem is not None:
-            problem.update(plain(typed.problem))
-        elif not self._is_incomplete(typed, view):
-            self._query, self._filter_text = typed, self._field.value.strip()
+        self._filter.show_problem(typed.problem)
+        if typed.problem is None:
+            text = self._filter.text.strip()
+            if self._is_incomplete(typed, view):
+                typed, text = Query(typed.terms[:-1]), text.rpartition(" ")[0]
+            self._query, self._filter_text = typed, text
 
     def _is_incomplete(self, typed: Query, view: FolderView) -> bool:
         """Whether the last word is the start of a condition still being typed and matches no
         run: the list is not filtered by it yet."""
-        last = typed.terms[-1] if typed.terms and self._field.has_focus else None
-        if last is None or last.field:
-            return False
         names = (*fields.BY_NAME, *self._keys())
-        if not any(name.startswith(last.text) for name in names):
+        if not self._filter.is_typed or not typed.may_continue(names):
             return False
         now = time.time()
         return not any(typed.matches(r, now, self._values(r.path)) for r in view.runs)

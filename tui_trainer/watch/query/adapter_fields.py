@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tui_trainer.evaluation import metrics
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.watch.query.fields import QueryField
-from tui_trainer.watch.query.query import QuerySchema, parse_for
+from tui_trainer.watch.query.query import ItemQuery, QuerySchema, parse_for
 
 _Field = QueryField[AdapterEntry]
 
@@ -45,11 +45,22 @@ def chosen(
 ) -> tuple[list[AdapterEntry], str | None]:
     """The adapters that satisfy the conditions, and what is wrong with these; `now` in seconds
     since the epoch."""
-    values = {item.info.name: own_values(item) for item in every}
-    wanted = parse_for(ADAPTERS, conditions, {name for own in values.values() for name in own})
+    wanted = parse_for(ADAPTERS, conditions, score_names(every))
     if wanted.problem is not None:
         return [], wanted.problem
-    return [item for item in every if wanted.matches(item, now, values[item.info.name])], None
+    return matching(every, wanted, now), None
+
+
+def score_names(every: Iterable[AdapterEntry]) -> set[str]:
+    """The names of the scores that the adapters have, for the parser of conditions."""
+    return {name for item in every for name in own_values(item)}
+
+
+def matching(
+    every: Iterable[AdapterEntry], wanted: ItemQuery[AdapterEntry], now: float
+) -> list[AdapterEntry]:
+    """The adapters that satisfy parsed conditions; `now` in seconds since the epoch."""
+    return [item for item in every if wanted.matches(item, now, own_values(item))]
 
 
 def _text(item: AdapterEntry) -> str:
@@ -59,5 +70,6 @@ def _text(item: AdapterEntry) -> str:
 
 # Scores are an adapter's own values: `val_accuracy>=0.9`.
 ADAPTERS = QuerySchema(
-    {name: field for field in FIELDS for name in (field.name, *field.aliases)}, _text
-)
+    {name: field for field in FIELDS for name in (field.name, *field.aliases)}, _text,
+    only_numbers=True,
+)  # fmt: skip

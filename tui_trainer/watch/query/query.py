@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic
 
@@ -67,6 +67,7 @@ class QuerySchema(Generic[Item]):
     fields: Mapping[str, QueryField[Item]]  # by name and alias
     text: Callable[[Item], str]  # where plain words are searched
     groups: Callable[[Item], Collection[str]] = lambda _: ()  # whole words that match it too
+    only_numbers: bool = False  # whether the items' own values are all numbers
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,12 @@ class ItemQuery(Generic[Item]):
     def needs_config(self) -> bool:
         """Whether a term is about an item's own values."""
         return any(term.key for term in self.terms)
+
+    def may_continue(self, names: Iterable[str]) -> bool:
+        """Whether the last term is a word with which one of `names` starts: perhaps a condition
+        that is still being typed."""
+        last = self.terms[-1] if self.terms else None
+        return last is not None and not last.field and any(n.startswith(last.text) for n in names)
 
     def matches(
         self, item: Item, now: float = 0.0, config: Mapping[str, Any] | None = None
@@ -145,14 +152,21 @@ def _condition(
     if field is None:
         if name not in keys and ("." not in name or keys):
             return _unknown(name, schema, keys)
-        return QueryTerm(name, sign, value.casefold(), _number(value, ""), negated, True)
+        number = _number(value, "")
+        if number is None and schema.only_numbers:
+            return _not_a_number(name, sign, value, "")
+        return QueryTerm(name, sign, value.casefold(), number, negated, True)
     if field.number is None:
         return _text_condition(field, name, sign, value, negated)
     number = _number(value, field.unit)
     if number is None:
-        got = f", not {value!r}" if value else ""
-        return f"{name}{sign} needs a number{got}, such as {_EXAMPLES[field.unit]}"
+        return _not_a_number(name, sign, value, field.unit)
     return QueryTerm(field.name, sign, value.casefold(), number, negated)
+
+
+def _not_a_number(name: str, sign: str, value: str, unit: Unit) -> str:
+    got = f", not {value!r}" if value else ""
+    return f"{name}{sign} needs a number{got}, such as {_EXAMPLES[unit]}"
 
 
 def _text_condition(

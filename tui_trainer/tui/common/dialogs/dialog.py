@@ -22,9 +22,25 @@ class Dialog(ModalScreen[Answer], Generic[Answer]):
     # A subclass with styles of its own lists them after these: Textual loads only its own.
     CSS_PATH: ClassVar[StylePaths] = STYLES
 
+    _results: tuple[Answer | None, ...] = ()  # what `finish` was called with
+
     def on_click(self, event: events.Click) -> None:
         if event.widget is self:
             self.dismiss(None)
+
+    def finish(self, result: Answer | None) -> None:
+        """Close the dialog with its result once no other one, such as the command palette, is
+        above it: `dismiss` closes the topmost one, whichever that is."""
+        self._results = (result,)
+        self._close_finished()
+
+    def on_screen_resume(self) -> None:
+        self._close_finished()
+
+    def _close_finished(self) -> None:
+        if self._results and self.is_active:
+            (result,), self._results = self._results, ()
+            self.dismiss(result)
 
 
 class FullDialog(Dialog[None]):

@@ -87,7 +87,7 @@ class ProgressDialog(Dialog[Result]):
     def _finish(self, message: Done) -> None:
         if message.problem is not None and not self._ended.is_set():
             self.app.notify(clean(message.problem), severity="error", markup=False)
-        self.dismiss(message.result)  # type: ignore[arg-type]
+        self.finish(message.result)  # type: ignore[arg-type]
 
     def _run(self) -> None:
         try:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tui_trainer.tui.adapters.screen import no_adapters_text, weights_problem
+from tui_trainer.tui.adapters.adapter_panel import no_adapters_text
 from tui_trainer.tui.keymap import make_keymap
 
 
@@ -11,9 +11,3 @@ def test_an_empty_store_names_the_keys_that_the_user_has() -> None:
     assert "Press 3 and correct answers" in text and "press K on the dashboard" in text
     own = no_adapters_text(2, make_keymap({"adopt": "f8", "trash": "f9"})).plain
     assert "press f8 on the dashboard" in own and "f9 restores one of 2 deleted adapters" in own
-
-
-def test_weights_are_checked() -> None:
-    assert weights_problem("a=0.7 b=-0.3") is None
-    for text in ("", "a", "a=x", "a=0", "a=nan", "a=inf", "=1"):
-        assert weights_problem(text)
