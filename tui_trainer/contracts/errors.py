@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -21,8 +23,11 @@ class UserError(Exception):
     """An error that the user can act on, in one sentence.
 
     The message names what is wrong, where, and what to do. The command line prints it to standard
-    error and exits with `exit_status`; the app shows it as a notification.
+    error and exits with `exit_status`; the app shows it as a notification. `detail` has values for
+    programs, which are written to the event of a run that it ends.
     """
+
+    detail: Mapping[str, Any] = {}
 
     def __init__(self, message: str, exit_status: int = 2) -> None:
         super().__init__(message)

@@ -149,7 +149,7 @@ def run(
         _fail(report, str(error), out_of_memory="loading" if error.loading else "training")
         return error.exit_status
     except UserError as error:
-        _fail(report, str(error))
+        _fail(report, str(error), **error.detail)
         return error.exit_status
     except OSError as error:
         _fail(report, _disk_error(error, folder))
@@ -272,7 +272,7 @@ def _fail(report: RunReporter, message: str, **detail: Any) -> None:
     before. `detail` is added to the event."""
     print(message, file=sys.stderr)  # noqa: T201
     if report.state_before is not None:
-        report.refuse_resume(message)
+        report.refuse_resume(message, **detail)
         return
     report.event("error", report.step, message, detail=detail)
     report.set_state("failed", message)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
 
+from tui_trainer.contracts.runs.data_report import TooManyLeftOut
 from tui_trainer.contracts.runs.run import ACTIVE_STATES, ENDED_STATES, RunState, StateName
 from tui_trainer.launch.engine_process import log_size
 from tui_trainer.store import file_lock
@@ -39,6 +40,7 @@ class EngineEnd:
     exit_status: int | None
     log: tuple[str, ...] = ()  # last lines that it printed, if it failed or crashed
     refused: bool = False  # it ended before its first step, and the run is as before
+    left_out: TooManyLeftOut | None = None  # rows that the job does not allow to be left out
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,14 @@ def describe_end(
     state = folder.state()
     refused = refused_resume.refusal(folder, start.event_bytes)
     if refused is not None and state is not None and state == start.found:
-        log = _log(folder, start)
-        return EngineEnd(folder.path, folder.status(), refused, exit_status, log, refused=True)
+        log, status = _log(folder, start), folder.status()
+        end = EngineEnd(folder.path, status, refused, exit_status, log, refused=True)
+        return replace(end, left_out=_left_out(folder, refused))
     if state and state.state in ENDED_STATES and state != start.found:
-        log = _log(folder, start) if state.state == "failed" else ()
-        return EngineEnd(folder.path, state.state, state.message, exit_status, log)
+        failed = state.state == "failed"
+        log = _log(folder, start) if failed else ()
+        rows = _left_out(folder, state.message) if failed else None
+        return EngineEnd(folder.path, state.state, state.message, exit_status, log, left_out=rows)
     message = _message(exit_status, state)
     status = folder.status()
     if status in ACTIVE_STATES or file_lock.is_held(folder.lock_file):
@@ -99,6 +104,18 @@ def describe_end(
         log = _log(folder, start)
         return EngineEnd(folder.path, status, message, exit_status, log, refused=restored)
     return EngineEnd(folder.path, status, message, exit_status, _log(folder, start))
+
+
+def _left_out(folder: RunFolder, message: str) -> TooManyLeftOut | None:
+    """The rows that made the engine refuse the run, if that is what `message`, the reason of its
+    end, is about."""
+    errors = [event for event in folder.events() if event.kind == "error"]
+    if not errors or message not in (errors[-1].message, errors[-1].detail.get("refused")):
+        return None
+    try:
+        return msgspec.convert(errors[-1].detail.get("left_out"), TooManyLeftOut)
+    except msgspec.ValidationError:  # the error is another one
+        return None
 
 
 def _was_finished(state: RunState) -> bool:

@@ -172,8 +172,8 @@ class TrainerApp(App[int]):
     def _handle_engine_end(self, message: EngineEnded) -> None:
         end = message.end
         self.engines.ended(end)
-        if self.chat.is_own_training(end.path):
-            return  # the chat reports how it ended
+        if self.chat.is_own_training(end.path) or self.run_actions.asks_about_rows(end):
+            return  # reported there
         failed = end.refused or end.status in ("failed", "crashed")
         self.show_notice(
             self.engines.describe(end, self.view.runs), "error" if failed else "information"

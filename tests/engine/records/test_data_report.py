@@ -8,10 +8,17 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.contracts.runs.data_report import DataReport, PartReport
+from tui_trainer.contracts.runs.data_report import (
+    DataReport,
+    LeftOutRows,
+    PartLeftOut,
+    PartReport,
+    TooManyLeftOut,
+)
 from tui_trainer.engine.records import data_report
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -88,7 +95,7 @@ def test_too_many_rows_left_out_are_refused_unless_the_job_allows_it(
     assert run_engine(refused) == 2
     (refusal,) = [event.message for event in refused.events() if event.kind == "error"]
     assert refusal == (
-        "29 of 100 training rows would be left out: 29 × no answer field beside 'prompt' "
+        "29 of 100 training rows (29 %) would be left out: 29 × no answer field beside 'prompt' "
         "(train.jsonl line 72, train.jsonl line 73, train.jsonl line 74, …); mend them, or allow "
         "it with data.allow_dropped = 0.29 (--set data.allow_dropped=0.29)"
     )
@@ -101,8 +108,42 @@ def test_too_many_rows_left_out_are_refused_unless_the_job_allows_it(
     assert run_engine(allowed, "--from", "1") == 0
 
 
-def _plain(report: DataReport) -> dict[str, Any]:
-    import msgspec
+def test_the_value_in_a_refusal_is_enough_for_all_parts(
+    make_run: Callable[..., RunFolder], run_engine: Callable[..., int], tmp_path: Path
+) -> None:
+    """Both parts are named with all their counts; a run that is started again is refused alike."""
+    good = [{"prompt": f"what is {i}?", "completion": f"the cat {i}"} for i in range(20)]
+    held = tmp_path / "held.jsonl"
+    held.write_text(
+        "".join(json.dumps({"prompt": f"new {i}?"} | ({"completion": "a"} if i else {})) + "\n"
+                for i in range(4))
+    )  # fmt: skip
+    rows = [*good, *({"prompt": f"and {i}?"} for i in range(5))]
+    data = {"val_split": None, "validation": str(held)}
+    refused = make_run(rows, data=data)
+    for _ in range(2):  # the second time, the engine finds a failed run
+        assert run_engine(refused) == 2
+        (event, *_) = [event for event in refused.events()[::-1] if event.kind == "error"]
+        found = msgspec.convert(event.detail["left_out"], TooManyLeftOut)
+        assert found.allow_dropped == 0.25
+        assert found.summary() == (
+            "5 of 25 training rows (20 %) would be left out: 5 × no answer field beside 'prompt'; "
+            "1 of 4 validation rows (25 %) would be left out: 1 × no answer field beside 'prompt'"
+        )
+    steps = {"max_steps": 1, "eval_every": 0, "checkpoint_every": 0}
+    allowed = make_run(rows, data=data | {"allow_dropped": found.allow_dropped}, training=steps)
+    assert run_engine(allowed) == 0
 
+
+def test_a_refusal_counts_rows_of_reasons_that_it_does_not_name() -> None:
+    part = PartLeftOut(
+        part="training", rows=20_000, left_out=9, reasons=[LeftOutRows(reason="empty", rows=7)]
+    )
+    assert part.text(LeftOutRows.text) == (
+        "9 of 20,000 training rows (0.04 %) would be left out: 7 × empty; 2 × other reasons"
+    )
+
+
+def _plain(report: DataReport) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(report)
     return plain

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from tui_trainer.text import formats
@@ -73,6 +75,46 @@ class PartReport(msgspec.Struct, frozen=True, kw_only=True):
         if self.left_out or not self.empty:
             return self.left_out
         return [LeftOutRows(reason="empty", rows=self.empty)]
+
+
+class PartLeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Rows of one part of the data that would be left out, more than the job allows."""
+
+    part: str  # training or validation
+    rows: int  # of the part
+    left_out: int  # of them
+    reasons: list[LeftOutRows]  # the first of them, each with its number of rows
+
+    def text(self, reason: Callable[[LeftOutRows], str]) -> str:
+        """`29 of 100 training rows (29 %) would be left out: 29 × REASON`."""
+        rows = formats.plural(self.rows, f"{self.part} row")
+        share = self.left_out / self.rows
+        per_cent = formats.share(share) if share >= 0.01 else f"{100 * share:.1g} %"
+        named = [f"{formats.count(item.rows)} × {reason(item)}" for item in self.reasons]
+        others = self.left_out - sum(item.rows for item in self.reasons)
+        named += [f"{formats.count(others)} × other reasons"] if others else []
+        start = f"{formats.count(self.left_out)} of {rows} ({per_cent}) would be left out"
+        return f"{start}: {'; '.join(named)}"
+
+
+class TooManyLeftOut(msgspec.Struct, frozen=True, kw_only=True):
+    """Why a run is refused: larger shares of its rows would be left out than the job allows. In
+    the detail of the event of kind `error`, as `left_out`."""
+
+    parts: list[PartLeftOut]
+    allow_dropped: float  # a value of data.allow_dropped that is enough for all parts
+
+    def message(self) -> str:
+        """The refusal, with the first rows and the setting that allows it."""
+        parts = "; ".join(part.text(LeftOutRows.text) for part in self.parts)
+        return (
+            f"{parts}; mend them, or allow it with data.allow_dropped = {self.allow_dropped:g} "
+            f"(--set data.allow_dropped={self.allow_dropped:g})"
+        )
+
+    def summary(self) -> str:
+        """The counts and reasons, without the rows."""
+        return "; ".join(part.text(lambda item: item.reason) for part in self.parts)
 
 
 class Repeats(msgspec.Struct, frozen=True, kw_only=True):

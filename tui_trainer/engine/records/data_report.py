@@ -8,17 +8,30 @@ import msgspec
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
-from tui_trainer.contracts.runs.data_report import SCHEMA
+from tui_trainer.contracts.runs.data_report import (
+    SCHEMA,
+    LeftOutRows,
+    PartLeftOut,
+    TooManyLeftOut,
+)
 from tui_trainer.contracts.runs.run import RunInfo
 from tui_trainer.engine.data.data_notices import summary, unanswered_reason
 from tui_trainer.engine.data.dataset import Dataset
 from tui_trainer.engine.records.run_reporter import RunReporter
 from tui_trainer.store import atomic, job_checks, jobs
 from tui_trainer.store.runs.run_folder import RunFolder, hash_files
-from tui_trainer.text.formats import count, plural
+from tui_trainer.text.formats import count
 
 _MOST_REASONS = 3  # in a sentence
 DATA_MISSING = "data.json is not written, so a resume cannot check whether the data changed"
+
+
+class LeftOutError(UserError):
+    """More rows would be left out than the job allows."""
+
+    def __init__(self, rows: TooManyLeftOut) -> None:
+        super().__init__(rows.message())
+        self.detail = {"left_out": msgspec.to_builtins(rows)}
 
 
 def check_unchanged(folder: RunFolder, info: RunInfo, dataset: Dataset) -> None:
@@ -68,26 +81,29 @@ def report_findings(report: RunReporter, job: Job, processes: int, *, resumed: b
 
 
 def check_left_out(job: Job, dataset: Dataset, *, resumed: bool) -> None:
-    """Raise `UserError` where a larger share of the training or the validation rows is left out
+    """Raise `LeftOutError` where a larger share of the training or the validation rows is left out
     than the job allows, unless the run is resumed."""
     if resumed:
         return
+    parts = []
+    share = 0.0
     for part, name in (
         (dataset.report.train, "training"),
         (dataset.report.validation, "validation"),
     ):
         out = sum(item.rows for item in part.reasons()) + part.unanswered
-        if not out or out / part.rows <= job.data.allow_dropped:
+        if not out:
             continue
-        reasons = [f"{count(item.rows)} × {item.text()}" for item in part.reasons()[:_MOST_REASONS]]
+        # Also of a part that is within the limit: the proposed value replaces the limit.
+        share = max(share, math.ceil(out * 100 / part.rows) / 100)  # at least out / rows
+        if out / part.rows <= job.data.allow_dropped:
+            continue
+        reasons = part.reasons()[:_MOST_REASONS]
         if part.unanswered:
-            reasons.append(f"{count(part.unanswered)} × {unanswered_reason(job)}")
-        share = math.ceil(out * 100 / part.rows) / 100  # at least out / rows
-        raise UserError(
-            f"{count(out)} of {plural(part.rows, f'{name} row')} would be left out: "
-            f"{'; '.join(reasons)}; mend them, or allow it with data.allow_dropped = {share:g} "
-            f"(--set data.allow_dropped={share:g})"
-        )
+            reasons.append(LeftOutRows(reason=unanswered_reason(job), rows=part.unanswered))
+        parts.append(PartLeftOut(part=name, rows=part.rows, left_out=out, reasons=reasons))
+    if parts:
+        raise LeftOutError(TooManyLeftOut(parts=parts, allow_dropped=share))
 
 
 def report_data(folder: RunFolder, report: RunReporter, dataset: Dataset) -> None:

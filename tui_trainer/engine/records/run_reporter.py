@@ -188,10 +188,10 @@ class RunReporter:
         """Accept the resume: from now on the run ends in a state of this session."""
         self._update(before=None)
 
-    def refuse_resume(self, message: str) -> None:
+    def refuse_resume(self, message: str, **detail: Any) -> None:
         """Log why the run is not resumed, and restore the state before."""
         if self._state.before is not None:
-            self._write_event(refused_resume.refusal_event(self._state.before, message))
+            self._write_event(refused_resume.refusal_event(self._state.before, message, detail))
         self.restore_state()
 
     def restore_state(self) -> None:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -25,14 +27,14 @@ def as_found(state: RunState | None) -> RunState | None:
     return None if state.state == "idle" else state
 
 
-def refusal_event(before: RunState, message: str) -> Event:
+def refusal_event(before: RunState, message: str, detail: Mapping[str, Any] | None = None) -> Event:
     """The event with the reason why a run was not resumed."""
     return Event(
         time=time.time(),
         step=before.step,
         kind="error",
         message=f"resume refused: {message}",
-        detail={"refused": message},
+        detail={"refused": message, **(detail or {})},
     )
 
 

@@ -99,7 +99,7 @@ class NewRunScreen(Page):
     def _fill(self) -> None:
         """Fill the form with the settings of a run that is to be started again."""
         job, self.session.template = self.session.template, None
-        if job is None:
+        if job is None or job == self._checked.job:  # then the texts stay as they were typed
             return
         self._base, self._first = job, fields.texts_of(job)
         for row in self.query(FieldRow):

@@ -9,6 +9,7 @@ from textual.screen import Screen
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.runs.run import CommandName
 from tui_trainer.launch.broken_rate import BrokenRate, broken_rate
+from tui_trainer.launch.exit_report import EngineEnd
 from tui_trainer.store.runs import present_rate
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
@@ -17,14 +18,14 @@ from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
-from tui_trainer.tui.common.session import AppSession
-from tui_trainer.tui.run_control import commands
+from tui_trainer.tui.common.session import AppSession, TimerHost
+from tui_trainer.tui.run_control import commands, left_out_rows
 from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
 from tui_trainer.watch.snapshots import RunSummary
 
 
-class RunControlHost(AppSession, Protocol):
+class RunControlHost(AppSession, TimerHost, Protocol):
     """The app as the actions use it: they also read which screen is shown, and exit."""
 
     @property
@@ -40,6 +41,10 @@ class RunActions:
 
     def __init__(self, app: RunControlHost) -> None:
         self._app = app
+
+    def asks_about_rows(self, end: EngineEnd) -> bool:
+        """Ask about the rows that a refused run would leave out; False if it ended otherwise."""
+        return left_out_rows.is_question(self._app, end)
 
     def pause(self) -> None:
         """Pause or resume the run."""

@@ -45,10 +45,14 @@ class Engines:
     def attach_to_live(self, runs: Iterable[RunSummary]) -> None:
         """Supervise every running run that is not supervised yet.
 
-        Runs in a snapshot older than the end of their engine are ignored.
+        Runs in a snapshot older than the end of their engine are ignored. A run that was started
+        for this session may still wait for its engine (`idle`).
         """
         for run in runs:
-            if run.kind != "run" or run.status not in ACTIVE_STATES or run.path in self._watched:
+            live = run.status in ACTIVE_STATES or (
+                run.status == "idle" and run.path in self._started
+            )
+            if run.kind != "run" or not live or run.path in self._watched:
                 continue
             if (run.updated_at or 0.0) <= self._ended.get(run.path, -1.0):
                 continue
@@ -59,6 +63,10 @@ class Engines:
         """Record that an engine has ended."""
         self._watched.discard(end.path)
         self._ended[end.path] = time.time()
+
+    def has_started(self, path: Path) -> bool:
+        """Whether this session started the run, or it was started for it."""
+        return path in self._started
 
     def reports_end(self, path: Path) -> bool:
         """Whether the end of a run is reported by `describe`, now or before."""
