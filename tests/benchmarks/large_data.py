@@ -1,10 +1,10 @@
 """`python -m tests.benchmarks.large_data [--gigabytes 5] [--limit 2]`: data larger than memory.
 
-Writes JSON lines of questions and answers, trains the built-in base on them for a few steps as a
-user would, without its screen, with every process held to a limit of private memory (RLIMIT_DATA,
-so that more than that fails), and prints what the engine needed: seconds until the first step, the
-peak of its resident memory, and the same for a second run, whose tokens come from the cache. Needs
-four times the size of the data on the disk.
+Writes JSON lines of questions and answers, and trains the built-in base on them for a few steps as
+a user would, without its screen, with two processes that tokenise. Every process is held to a limit
+of private memory (RLIMIT_DATA, beyond which it fails). Prints the seconds until the first step and
+the largest resident memory of a process, then the same for a second run, whose tokens come from the
+cache. Needs four times the size of the data on the disk.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from pathlib import Path
 import numpy as np
 import psutil
 
+from tui_trainer.models.base_model import load_tokenizer
 from tui_trainer.store.runs.run_folder import RunFolder
 
-_WORDS_OF_ANSWER = 250
+_WORDS_OF_PHRASE, _PHRASES, _PHRASES_OF_ANSWER = 25, 20_000, 10
 _STEPS = 20
 _POLL_SECONDS = 0.2
 JOB = """
@@ -32,7 +33,8 @@ model = "builtin"
 [data]
 train = {train}
 val_split = 0.001
-max_length = 256
+max_length = 320
+workers = 2
 [training]
 max_steps = {steps}
 eval_every = 10
@@ -62,15 +64,20 @@ def main() -> int:
 
 
 def write_rows(file: Path, size: int) -> int:
-    """Write rows until the file has `size` bytes, and return their number."""
-    words = ["".join(chr(97 + (i * k) % 26) for k in range(3, 9)) for i in range(1, 4000)]
+    """Write rows of words that the built-in base knows until the file has `size` bytes, and return
+    their number."""
+    known = load_tokenizer("builtin").get_vocab()
+    words = sorted(word[1:] for word in known if word[0] == "\u0120" and word[4:].isalpha())
     chance = np.random.default_rng(1)
+    phrases = [
+        " ".join(words[at] for at in chance.integers(0, len(words), _WORDS_OF_PHRASE).tolist())
+        for _ in range(_PHRASES)
+    ]
     rows = 0
     with file.open("w") as lines:
         while lines.tell() < size:
-            for _ in range(1000):
-                drawn = chance.integers(0, len(words), _WORDS_OF_ANSWER).tolist()
-                answer = " ".join(words[at] for at in drawn)
+            for drawn in chance.integers(0, _PHRASES, (1000, _PHRASES_OF_ANSWER)).tolist():
+                answer = " ".join(phrases[at] for at in drawn)
                 lines.write(json.dumps({"question": f"Row {rows}?", "answer": answer}) + "\n")
                 rows += 1
     return rows
