@@ -73,10 +73,10 @@ def test_the_word_example_is_the_packaged_job_unless_a_file_has_that_name(tmp_pa
 
 
 class FakeApp(types.ModuleType):
-    """Stands in for `tui_trainer.tui.app`; keeps what it was called with."""
+    """Stands in for `tui_trainer.tui.full_screen`; keeps what it was called with."""
 
     def __init__(self) -> None:
-        super().__init__("tui_trainer.tui.app")
+        super().__init__("tui_trainer.tui.full_screen")
         self.calls: list[tuple[Path, dict[str, Any]]] = []
         self.status = 0
 
@@ -103,7 +103,7 @@ class FakeSupervisor:
 @pytest.fixture
 def app(nothing_needed: None, monkeypatch: pytest.MonkeyPatch) -> FakeApp:
     fake = FakeApp()
-    monkeypatch.setitem(sys.modules, "tui_trainer.tui.app", fake)
+    monkeypatch.setitem(sys.modules, "tui_trainer.tui.full_screen", fake)
     monkeypatch.setattr(output, "is_interactive", lambda: True)
     monkeypatch.setattr(train, "Supervisor", FakeSupervisor)
     return fake

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from textual import events
 from textual.strip import Strip
+from textual.widgets import Input
 
 from tui_trainer.contracts.settings import ChartSettings, Settings
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -268,9 +269,43 @@ async def test_the_first_start_shows_what_to_do(
 ) -> None:
     app = session(tmp_path / "new_runs")
     async with app.run_test(size=(80, 24)) as pilot:
-        await seen(app, "no runs in", "yet.", "n creates one", "tui-trainer train JOB.toml")
+        await seen(app, "no runs in", "yet.", "t  train the built-in model on a small example")
+        await seen(app, "n  train a model on my data", "3  talk to a model, and teach it")
+        await seen(app, "W  watch another folder", "t example  W watch a folder  n new run")
         await pilot.press("n")
         await seen(app, "ready to start", "learning rate")
+
+
+async def test_the_example_starts_by_a_key_where_there_is_no_run(
+    tmp_path: Path, session: Session, seen: Seen, becomes: Becomes, shown_notices: Text
+) -> None:
+    app = session(tmp_path / "new_runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "no runs in")
+        await pilot.press("t")
+        await becomes(app, lambda: bool(vars(app.services.supervisor)["started"]))
+        made = RunFolder(vars(app.services.supervisor)["started"][0])
+        info = made.info()
+        assert info is not None and info.name == "lighthouse"
+        await seen(app, "lighthouse")
+        await pilot.press("t")
+        await becomes(app, lambda: "this folder has runs already" in shown_notices(app))
+
+
+async def test_another_folder_is_watched_in_a_session_of_its_own(
+    tmp_path: Path, session: Session, seen: Seen
+) -> None:
+    app = session(tmp_path / "new_runs")
+    async with app.run_test(size=(80, 24)) as pilot:
+        await seen(app, "no runs in")
+        await pilot.press("W")
+        await seen(app, "Folder of runs to watch")
+        await pilot.press(*"nowhere")
+        await seen(app, "there is no such folder")
+        app.screen.query_one("#answer", Input).value = str(tmp_path)
+        await pilot.press("enter")
+        await pilot.pause()
+    assert app.next_folder == tmp_path and app.return_code == 0
 
 
 async def test_a_file_in_place_of_the_folder(tmp_path: Path, session: Session, seen: Seen) -> None:

@@ -339,7 +339,7 @@ async def test_form_is_filled_with_the_example_and_starts_it(
     warmup = f"warmup {training.warmup_steps} of {training.max_steps} steps"
     app = session()
     async with app.run_test(size=(120, 44)) as pilot:
-        await seen(app, "no runs in", "n creates one")
+        await seen(app, "no runs in", "n  train a model on my data")
         await pilot.press("n")
         await seen(
             app, "lighthouse", "cosine", "peak learning rate, reached after", "ready to start"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -17,7 +16,6 @@ from textual.filter import ANSIToTruecolor, LineFilter, Monochrome
 from textual.screen import Screen
 from textual.timer import Timer
 
-from tui_trainer.contracts.errors import UserError
 from tui_trainer.text.formats import clean
 from tui_trainer.tui import command_palette, keymap, themes
 from tui_trainer.tui.common.markup import unbroken
@@ -41,7 +39,7 @@ from tui_trainer.tui.startup import ascii_fallback, gc_pause
 from tui_trainer.tui.startup.cached_stylesheet import CachedStylesheet
 from tui_trainer.tui.startup.monochrome import GreyFilter, no_color_wanted
 from tui_trainer.tui.startup.screens import MODES
-from tui_trainer.tui.startup.services import BackgroundServices, real_services
+from tui_trainer.tui.startup.services import BackgroundServices
 from tui_trainer.tui.startup.terminal_guard import TerminalGuard
 
 if TYPE_CHECKING:  # numpy and what needs it come after the first paint
@@ -88,6 +86,7 @@ class TrainerApp(App[int]):
         self.settings = settings
         self.runs_dir = runs_dir = runs_dir.expanduser().absolute()
         self.monitor_only = monitor_only
+        self.next_folder: Path | None = None  # where the next session begins after this one
         self._view: FolderView | None = None
         self.focus_path = focus = focus and focus.expanduser().absolute()
         self.template: Job | None = None
@@ -265,6 +264,11 @@ class TrainerApp(App[int]):
 
         return RunActions(self)
 
+    def watch_next(self, folder: Path) -> None:
+        """End this session, and begin another one in the folder."""
+        self.next_folder = folder
+        self.exit(0)
+
     def exit_message(self) -> str | None:
         """What is printed in the shell after the session, or None."""
         return self.chat.exit_message
@@ -375,25 +379,3 @@ class TrainerApp(App[int]):
                 if isinstance(screen, Page) and screen.is_mounted:
                     screen.use_theme()
         self._show_everywhere()
-
-
-def run_app(
-    runs_dir: Path,
-    *,
-    focus: Path | None = None,
-    monitor_only: bool = False,
-    settings: Settings,
-) -> int:
-    """Run the full-screen session until it ends and return its exit status.
-
-    `focus` is the run to show first. Raises `UserError` where there is no terminal.
-    """
-    if not (sys.stdin.isatty() and sys.stdout.isatty()):
-        raise UserError("the full-screen session needs a terminal; see --headless and --json")
-    services = real_services(runs_dir, settings.refresh_seconds, settings.model, settings.advisor)
-    app = TrainerApp(
-        runs_dir, settings=settings, services=services, focus=focus, monitor_only=monitor_only
-    )
-    status = app.run()
-    app.notifier.close()
-    return 1 if status is None else status

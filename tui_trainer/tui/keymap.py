@@ -32,7 +32,16 @@ class Key:
 COMMAND_KEYS = frozenset({"pause", "checkpoint", "stop", "rate", "skip_evaluation"})
 # Keys that `monitor` does not offer.
 SESSION_KEYS = frozenset(
-    {"new_run", "show_new", "again", "resume_run", "show_chat", "show_adapters", "adopt"}
+    {
+        "new_run",
+        "show_new",
+        "again",
+        "resume_run",
+        "show_chat",
+        "show_adapters",
+        "adopt",
+        "train_example",
+    }
 )
 # The tabs: id of the key, title, and screen. `monitor` offers the first two.
 TABS = (
@@ -62,7 +71,7 @@ KEYS: tuple[Key, ...] = (
     Key("skip_evaluation", "e", "app.control_run('skip_evaluation')", "skip evaluation", "cancel "
         "the evaluation that is running; training continues", "run"),
     Key("resume_run", "R", "app.control_run('resume_run')", "resume", "resume a run that ended "
-        "early", "run"),
+        "early", "run", 16),
     Key("apply", "a", "screen.apply_advice", "apply", "apply the learning rate that the current "
         "advice suggests; in a run that has ended, roll back with it", "dashboard", 6),
     Key("dismiss", "A", "screen.dismiss_advice", "dismiss", "dismiss the current advice and mute "
@@ -71,6 +80,10 @@ KEYS: tuple[Key, ...] = (
         "finished run to the adapters", "run", 17),
     Key("again", "N", "app.control_run('again')", "again", "fill in the form for a new run with "
         "the settings of this one", "run", 16),
+    Key("train_example", "t", "app.control_run('train_example')", "example", "train the built-in "
+        "model on a small example, in a folder without runs", "run"),
+    Key("watch_folder", "W", "app.control_run('watch_folder')", "watch a folder", "watch the runs "
+        "of another folder", "run"),
     Key("details", "d", "app.control_run('details')", "details", "configuration, events, "
         "checkpoints, hardware and log of the run", "run", 11),
     Key("machine", "h", "app.control_run('hardware')", "hardware", "hardware: what limits the "

@@ -101,7 +101,7 @@ def open_app(
         import msgspec
 
         settings = msgspec.structs.replace(settings, model=chat_model(model, settings))
-    from tui_trainer.tui.app import run_app  # loads Textual: a quarter of a second
+    from tui_trainer.tui.full_screen import run_app  # loads Textual: a quarter of a second
 
     with debug_log.held_back():
         return run_app(folder, focus=focus, monitor_only=monitor_only, settings=settings)

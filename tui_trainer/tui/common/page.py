@@ -24,6 +24,13 @@ if TYPE_CHECKING:  # the views bring numpy, which comes after the first paint
 
 # Below this size not even the folded layout is readable.
 LEAST_WIDTH, LEAST_HEIGHT = 60, 16
+# The ways to begin in a folder without runs: the key's id and a sentence.
+FIRST_STEPS = {
+    "train_example": "train the built-in model on a small example: nothing to download",
+    "new_run": "train a model on my data: a form with what a run needs",
+    "show_chat": "talk to a model, and teach it by correcting its answers",
+    "watch_folder": "watch another folder of runs, also those of other tools",
+}
 
 
 class Page(Screen[None]):
@@ -117,7 +124,8 @@ class Page(Screen[None]):
     def draw_keys(self) -> None:
         """Update the bottom line."""
         keys = self.session.keymap
-        labelled = [(key, *self.key_hint(key)) for key in keymap.keys_of(self.mode_name)]
+        hint_of = self._first_hint if self._shows_first_steps() else self.key_hint
+        labelled = [(key, *hint_of(key)) for key in keymap.keys_of(self.mode_name)]
         hints = tuple(
             Hint(keys.shown(key), label, key.action, rank)
             for key, label, rank in labelled
@@ -125,8 +133,21 @@ class Page(Screen[None]):
         )
         self.query_one(KeyBar).show(hints)
 
+    def _shows_first_steps(self) -> bool:
+        view = self.session.view
+        about_runs = self.mode_name in ("dashboard", "runs") and self.has_class("-placeholder")
+        return about_runs and not view.runs and not view.loading
+
+    def _first_hint(self, key: Key) -> tuple[str, int]:
+        """The keys that work in a folder without runs."""
+        if key.scope == "app" and key.id != "new_run":
+            return key.label, key.rank
+        return key.label, 3 if key.id in FIRST_STEPS else 0
+
     def show_placeholder(self, content: Content | None) -> None:
         """Show a text instead of the body; None shows the body."""
+        if self.has_class("-placeholder") != (content is not None):
+            self.call_after_refresh(self.draw_keys)
         self.set_class(content is not None, "-placeholder")
         if content is not None:
             self.query_one("#placeholder", WrappedText).update(content)
@@ -180,22 +201,20 @@ def empty_folder_text(view: FolderView, keys: Keymap, monitor_only: bool) -> Con
     if view.runs or view.loading:
         return Content("reading the folder …") if view.loading and not view.runs else None
     root = plain(str(view.root), "bold")
+    steps = FIRST_STEPS if not monitor_only else {"watch_folder": FIRST_STEPS["watch_folder"]}
+    shown = {id: keys.shown_by_id(id) for id in steps}
+    width, longest = max(map(len, shown.values())), max(map(len, steps.values()))
+    lines = [  # of equal length, as the text is centred
+        Content.assemble((shown[id].ljust(width), "bold $accent"), f"  {text.ljust(longest)}")
+        for id, text in steps.items()
+    ]
     if monitor_only:
-        return Content.assemble(
-            "no runs in ",
-            root,
-            " yet.\n\nA run appears here as soon as a run folder or a .jsonl file with steps is "
-            "written there.",
+        found = (
+            "\n\nA run appears here as soon as a run folder or a .jsonl file with steps is written "
+            "there.\n\n"
         )
-    return Content.assemble(
-        "no runs in ",
-        root,
-        " yet.\n\n",
-        (keys.shown_by_id("new_run"), "bold $accent"),
-        " creates one, or  ",
-        ("tui-trainer train JOB.toml", "$accent"),
-        "  from a shell.",
-    )
+        return Content.assemble("no runs in ", root, " yet.", found, *lines)
+    return Content.assemble("no runs in ", root, " yet.\n\n", Content("\n").join(lines))
 
 
 def focus_in_order(panes: list[Widget], focused: Widget | None, step: int) -> Widget | None:

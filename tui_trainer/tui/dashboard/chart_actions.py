@@ -147,6 +147,7 @@ class ChartActions(RunPage):
         """Remove the cursor."""
         self.charts.cursor = None
         self._redraw_charts()
+        self.draw_keys()
 
     @on(ChartClicked)
     def _point_at(self, message: ChartClicked) -> None:
@@ -167,7 +168,9 @@ class ChartActions(RunPage):
         charts, whole = self.charts, self._x_extent()
         if step is None:
             return
-        charts.cursor = step
+        was_shown, charts.cursor = charts.cursor is not None, step
+        if not was_shown:
+            self.draw_keys()
         position = self._cursor_position()
         if whole is not None and position is not None:
             self._set_options(viewport=self._chart_viewport.with_x(position, whole))

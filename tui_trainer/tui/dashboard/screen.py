@@ -28,16 +28,19 @@ from tui_trainer.tui.dashboard.job_panel import JobPanel, job_facts_of
 from tui_trainer.tui.dashboard.outcome_banner import OutcomeBanner, outcome_of
 from tui_trainer.tui.dashboard.progress_panel import ProgressPanel, progress_of
 from tui_trainer.tui.hardware.samples import shown_samples
-from tui_trainer.tui.keymap import COMMAND_KEYS, Key
+from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.run_charts.chart_grid import ChartGrid
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.tui.run_charts.plot import ChartOptions
+from tui_trainer.tui.run_control import run_hints
 from tui_trainer.watch.snapshots import FolderView, RunView
 from tui_trainer.watch.throttle import Throttle
 
 # A new row is drawn at once in the main chart, everything else after this time. While many rows
 # arrive, only the newest value is drawn at once.
 _WHOLE_SECONDS = 0.4
+# Keys of the cursor, in the bottom line while it is shown.
+_CURSOR_RANKS = {"pan_left": 3, "pan_right": 4, "leap_right": 6, "to_end": 7, "back": 5}
 _LOADING_SECONDS = 1.5  # between two redraws of the lines of a run that is being read
 
 
@@ -52,7 +55,8 @@ class DashboardScreen(AdviceActions, ChartActions):
     def __init__(self) -> None:
         super().__init__()
         self._all_mounted = False
-        self._commandable = False
+        self._has_advice = self._can_apply = False
+        self._footer: tuple[object, ...] = ()  # what the bottom line depends on
         self._pace = Throttle()
         self._loading = False
         self._whole_at = 0.0
@@ -94,9 +98,7 @@ class DashboardScreen(AdviceActions, ChartActions):
         run = self._run_view = _focused(view, self.session.focus_path)
         if run is None or not self._composed():
             return
-        if run.commandable != self._commandable:
-            self._commandable = run.commandable
-            self.draw_keys()
+        self._update_keys()
         now, loading = time.monotonic(), view.loading
         same = before is not None and before.summary.path == run.summary.path
         if same and before is not None and loading == self._loading:
@@ -133,7 +135,11 @@ class DashboardScreen(AdviceActions, ChartActions):
             return
         self.query_one(ProgressPanel).show(progress_of(run))
         self.refresh_chat()
-        self.query_one(AdvicePanel).show(self.advice_facts(run))
+        advice = self.advice_facts(run)
+        self._has_advice = bool(advice.items)
+        self._can_apply = any(item.action not in ("", "applied") for item in advice.items)
+        self._update_keys()
+        self.query_one(AdvicePanel).show(advice)
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
         self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
@@ -160,8 +166,25 @@ class DashboardScreen(AdviceActions, ChartActions):
             self._all_mounted = bool(self.query(JobPanel)) and self.charts.is_mounted
         return self._all_mounted
 
+    def _update_keys(self) -> None:
+        """Draw the bottom line again where the state that it depends on has changed."""
+        run = self.target()
+        state = None if run is None else (run.status, run.commandable, run.ours)
+        footer = (state, self._has_advice, self._can_apply, self.charts.cursor is not None)
+        if footer != self._footer:
+            self._footer = footer
+            self.draw_keys()
+
     def is_key_enabled(self, key: Key) -> bool:
-        return key.id not in COMMAND_KEYS or self._commandable
+        if key.id in ("apply", "dismiss"):
+            return self._can_apply if key.id == "apply" else self._has_advice
+        return run_hints.is_useful(key, self.target())
+
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        if key.id in _CURSOR_RANKS and self._composed() and self.charts.cursor is not None:
+            label = "remove cursor" if key.id == "back" else key.label
+            return label, _CURSOR_RANKS[key.id]
+        return run_hints.hint_of(key, self.target())
 
     def step_back(self) -> bool:
         """Remove the cursor, else a maximised pane, else the grid, else a single chart."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Protocol
 
 from textual.screen import Screen
@@ -19,7 +20,7 @@ from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.common.dialogs.prompt import PromptDialog
 from tui_trainer.tui.common.page import Page
 from tui_trainer.tui.common.session import AppSession, TimerHost
-from tui_trainer.tui.run_control import commands, left_out_rows
+from tui_trainer.tui.run_control import commands, first_steps, left_out_rows
 from tui_trainer.tui.run_control.learning_rate import parse_rate, send_rate
 from tui_trainer.tui.runs.details_screen import DetailsScreen
 from tui_trainer.watch.snapshots import RunSummary
@@ -31,6 +32,7 @@ class RunControlHost(AppSession, TimerHost, Protocol):
     @property
     def screen(self) -> Screen[Any]: ...
     def exit_message(self) -> str | None: ...
+    def watch_next(self, folder: Path) -> None: ...
     def exit(
         self, result: int | None = None, return_code: int = 0, message: str | None = None
     ) -> None: ...
@@ -161,6 +163,21 @@ class RunActions:
             return
         self._app.template = info.job
         self._app.action_show("new")
+
+    def train_example(self) -> None:
+        """Start a run of the packaged example."""
+        first_steps.train_example(self._app)
+
+    def watch_folder(self) -> None:
+        """Ask for another folder of runs, and begin again with it."""
+
+        def decide(text: str | None) -> None:
+            if text is not None:
+                self._app.watch_next(Path(text.strip()).expanduser())
+
+        hint = "its runs are found at any depth, also those of other tools"
+        check = first_steps.folder_problem
+        self._app.push_screen(PromptDialog("Folder of runs to watch", "", hint, check), decide)
 
     def add_adapter(self) -> None:
         """Ask for a name and add the run's adapter to the adapters under it."""

@@ -16,7 +16,8 @@ from tui_trainer.tui import keymap
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.filter_line import FilterLine
 from tui_trainer.tui.common.page import Page, empty_folder_text
-from tui_trainer.tui.keymap import COMMAND_KEYS, Key
+from tui_trainer.tui.keymap import Key
+from tui_trainer.tui.run_control import run_hints
 from tui_trainer.tui.runs import run_rows
 from tui_trainer.tui.runs.config_loader import ConfigLoader
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
@@ -46,8 +47,8 @@ class RunsScreen(Page):
         self._sorting = Sorting()
         self._layout: ColumnLayout = run_rows.layout_for(80)
         self._listed: list[RunSummary] = []
-        # Whether the run under the cursor accepts commands, and whether runs can be compared.
-        self._enabled: tuple[bool, bool] | None = None
+        # What the bottom line depends on: the run under the cursor, and how many are marked.
+        self._enabled: tuple[object, ...] | None = None
         self._configs = ConfigLoader(lambda work: in_background("configurations", work))
         self._scores = ScoreLoader(lambda work: in_background("evaluations", work))
 
@@ -109,8 +110,10 @@ class RunsScreen(Page):
         self._update_keys()
 
     def is_key_enabled(self, key: Key) -> bool:
-        run = self.target()
-        return key.id not in COMMAND_KEYS or (run is not None and run.commandable)
+        return run_hints.is_useful(key, self.target())
+
+    def key_hint(self, key: Key) -> tuple[str, int]:
+        return run_hints.hint_of(key, self.target())
 
     def step_back(self) -> bool:
         if not self._filter.close():
@@ -177,7 +180,8 @@ class RunsScreen(Page):
     def _update_keys(self) -> None:
         """Show the keys that have an effect on the run under the cursor."""
         run = self.target()
-        enabled = (run is not None and run.commandable, len(self.session.overlay) > 1)
+        state = None if run is None else (run.status, run.commandable, run.ours)
+        enabled = (state, len(self.session.overlay) > 1)
         if enabled != self._enabled:
             self._enabled = enabled
             self.draw_keys()
