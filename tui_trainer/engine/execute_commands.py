@@ -251,11 +251,8 @@ def _mute(session: Session, command: Command) -> None:
 
 
 def _refuse_skip(session: Session, command: Command) -> None:
-    """Refuse to cancel an evaluation where none runs, or where it cannot be cancelled."""
-    message = "no evaluation is running"
-    if session.ranks.process.size > 1:
-        message += "; one of several processes cannot be cancelled"
-    acknowledge(session, command, message, accepted=False)
+    """Refuse to cancel an evaluation where none runs."""
+    acknowledge(session, command, "no evaluation is running", accepted=False)
 
 
 def _end(session: Session, command: Command) -> StateName | None:

@@ -41,6 +41,12 @@ class Journal:
         """Whether all rows of the data are in it."""
         return self.start is not None and len(self.items) == self.start.rows
 
+    def measured(self, phase: str) -> int:
+        """The number of rows that are in it of a phase: `losses`, `answers` or `classes`."""
+        if phase == "losses":
+            return len(self.losses)
+        return len(self.answers if phase == "answers" else self.classes)
+
 
 def read(file: Path) -> Journal:
     """Read a journal; an empty one where the file is absent. Lines that a kill cut off, or that

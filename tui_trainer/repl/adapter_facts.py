@@ -9,6 +9,7 @@ from tui_trainer.contracts.teaching.adapter import AdapterInfo
 from tui_trainer.evaluation import metrics
 from tui_trainer.repl.measures import divergence, measure_text
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
+from tui_trainer.store.runs.evaluation_files import unreadable_text
 from tui_trainer.text import formats
 
 _HASH = 16  # hexadecimal digits shown
@@ -24,6 +25,7 @@ def facts_of(item: AdapterEntry, weight: float | None) -> list[tuple[str, str]]:
         ("description", info.description or formats.MISSING),
         ("tags", tags_text(info)),
         *(("evaluation", evaluation_text(scores)) for scores in item.evaluations),
+        *([("warning", unreadable_text(item.unreadable))] if item.unreadable else []),
         ("queries", formats.count(item.queries)),
         ("recalled", measure_text(info.before, info.after, "recalled")),
         ("kept", measure_text(info.before, info.after, "kept")),

@@ -212,6 +212,16 @@ def evaluated(store: AdapterStore, name: str, f1: float) -> None:
     atomic.write_json(folder / "test.json", scores)
 
 
+def test_a_report_that_cannot_be_read_is_named_once(store: AdapterStore, capsys: Capture) -> None:
+    evaluated(store, "one", 0.9)
+    (store.root / "one" / evaluation_files.FOLDER / "torn.json").write_text('{"name": "to')
+    shown = " ".join(done(capsys, "show", "one")[0].split())
+    assert shown.count("evaluations/torn.json cannot be read as a report") == 1
+    facts = json.loads(done(capsys, "show", "one", "--json")[0])
+    assert facts["unreadable_evaluations"] == ["torn.json"] and len(facts["evaluations"]) == 1
+    assert "warning" not in done(capsys, "show", "two")[0]
+
+
 def test_the_scores_of_evaluations_are_shown_and_filter_and_sort_the_list(
     store: AdapterStore, capsys: Capture
 ) -> None:

@@ -136,17 +136,28 @@ def test_a_lost_golden_answer_blocks_and_a_lost_row_does_not(
     assert main.main(["evaluate", "small", "--gate"]) == 1
 
 
-def test_ctrl_c_says_what_is_kept(
-    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: Capture
+@pytest.mark.parametrize("phase", ["losses", "answers"])
+def test_ctrl_c_counts_what_the_journal_has(
+    run: RunFolder, monkeypatch: pytest.MonkeyPatch, capsys: Capture, phase: str
 ) -> None:
-    def interrupted(_: object, on_progress: Callable[[EvaluationProgress], None]) -> None:
-        on_progress(EvaluationProgress(phase="answers", done=1240, total=10_000))
+    def interrupted(
+        request: EvaluationRequest, on_progress: Callable[[EvaluationProgress], None]
+    ) -> None:
+        lines: list[Any] = [JournalStart(rows=3)]
+        lines += [JournalLoss(row=row, loss=2.0, tokens=4, hits=2) for row in range(2)]
+        lines.append(JournalAnswer(row=0, answer="Paris"))
+        with atomic.appending(Path(request.journal)) as file:
+            file.append_all(lines)
+        with Path(request.journal).open("ab") as torn:
+            torn.write(b'{"kind":"answer","row":1,"ans')
+        on_progress(EvaluationProgress(phase=phase, done=3, total=3))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(command, "measure", interrupted)
     assert main.main(["evaluate", "small", "--data", "test.jsonl"]) == 130
+    kept = 2 if phase == "losses" else 1
     printed = capsys.readouterr().err
-    assert "1,240 of 10,000 rows were measured; what is finished is kept" in printed
+    assert f"{phase}: {kept} of 3 rows are measured and kept; the same command" in printed
 
 
 def test_a_classifier_gets_its_scores_by_class(

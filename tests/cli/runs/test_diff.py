@@ -56,6 +56,17 @@ def test_evaluations_are_compared(tmp_path: Path, capsys: Capture) -> None:
     assert apart == [(0, "more.csv", False), (2, "test.jsonl", True)]
 
 
+def test_show_names_a_report_that_cannot_be_read_once(tmp_path: Path, capsys: Capture) -> None:
+    path = run(tmp_path, "a")
+    for name in ("torn", "other"):
+        (path / "evaluations" / f"{name}.json").write_text('{"name": "to')
+    assert main.main(["runs", "show", str(path)]) == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert (
+        text.count("evaluations/other.json, evaluations/torn.json cannot be read as reports") == 1
+    )
+
+
 def test_runs_without_evaluations_have_no_rows_of_them(tmp_path: Path, capsys: Capture) -> None:
     assert main.main(["runs", "diff", *(str(run(tmp_path, name)) for name in "ab")]) == 0
     assert "evaluat" not in capsys.readouterr().out

@@ -47,10 +47,13 @@ def start() -> Iterator[Start]:
     started: list[subprocess.Popen[bytes]] = []
 
     def run(
-        folder: RunFolder, module: Sequence[str] = (), script: str | None = None
+        folder: RunFolder,
+        module: Sequence[str] = (),
+        script: str | None = None,
+        *arguments: str,
     ) -> subprocess.Popen[bytes]:
         engine = ["-m", "tui_trainer.engine"] if script is None else [script]
-        command = [sys.executable, *module, *engine, str(folder.path)]
+        command = [sys.executable, *module, *engine, str(folder.path), *arguments]
         with folder.log_file.open("ab") as log:
             started.append(subprocess.Popen(command, stdout=log, stderr=log))
         return started[-1]
@@ -311,6 +314,72 @@ def test_problems_of_one_process_are_handled_by_all(
     for step in range(1, skipped[0]):
         assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
     assert rows["train", 6]["loss"] is not None
+
+
+CANCELLED = """
+import os, sys, time
+from pathlib import Path
+from tui_trainer.contracts.runs.run import Command
+from tui_trainer.engine import __main__
+from tui_trainer.engine.distributed import process_group
+from tui_trainer.engine.validation import validation_progress
+from tui_trainer.engine.validation.validation_progress import ValidationProgress
+from tui_trainer.store import atomic
+
+validation_progress.REPORT_SECONDS = 0.0
+made, add = [], ValidationProgress.add
+
+def first_of_second(progress):
+    if progress not in made:
+        made.append(progress)
+        return len(made) == 2
+    return False
+
+def cancelled(progress, *arguments):
+    if first_of_second(progress):
+        if os.environ["RANK"] == "0":
+            with atomic.appending(Path(sys.argv[1]) / "control.jsonl") as lines:
+                lines.append(Command(id="skip", time=time.time(), command="skip-evaluation"))
+        elif sys.argv.pop() == "none":
+            ranks = progress._session.ranks
+            note = f"{process_group._STOP}-{ranks._divisions}"
+            process_group._store().wait([note])
+    return add(progress, *arguments)
+
+ValidationProgress.add = cancelled
+sys.exit(__main__.main(sys.argv[1:2]))
+"""
+
+
+@pytest.mark.parametrize("sharding", ["none", "fsdp"])
+def test_an_evaluation_of_two_processes_is_cancelled_in_both(
+    make_run: MakeRun,
+    run_engine: Callable[..., int],
+    start: Start,
+    metrics: Metrics,
+    tmp_path: Path,
+    sharding: str,
+) -> None:
+    script = tmp_path / "cancelled.py"
+    script.write_text(CANCELLED)
+    settings = {"batch_size": 1, "checkpoint_every": 0, "max_steps": 6, "eval_every": 2}
+    data = {"val_split": 0.5}
+    one = make_run(data=data, lora=NO_DROPOUT, training=settings)
+    two = make_run(
+        data=data, lora=NO_DROPOUT, training={**settings, "processes": 2, "sharding": sharding}
+    )
+    together = start(two, LAUNCH_TWO, str(script), sharding)
+    assert run_engine(one) == 0
+    assert together.wait(240) == 0, two.log_tail()
+    (answer,) = [event for event in two.events() if event.kind == "command"]
+    assert answer.message == (
+        "evaluation at step 4 cancelled after 2 of 10 examples; training continues"
+    )
+    alone, shared = metrics(one), metrics(two)
+    assert {step for kind, step in shared if kind == "eval"} == {2, 6}
+    for key, row in shared.items():
+        name = "loss" if key[0] == "train" else "val_loss"
+        assert row[name] == pytest.approx(alone[key][name], rel=5e-5)
 
 
 def test_only_the_first_of_two_machines_writes_the_run_folder(

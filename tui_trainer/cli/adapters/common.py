@@ -30,6 +30,7 @@ def document_of(store: AdapterStore, entry: AdapterEntry) -> dict[str, object]:
         "bytes": entry.size,
         "queries": entry.queries,
         "evaluations": [msgspec.to_builtins(scores) for scores in entry.evaluations],
+        "unreadable_evaluations": list(entry.unreadable),
         "live": store.live(info.base_model).get(info.name),
     }
 

@@ -339,9 +339,11 @@ def _evaluate(
     except KeyboardInterrupt:
         printer.end()
         if printer.total:
+            # Not those of the progress: it counts answers of a batch that is not finished.
+            kept = journal.read(file).measured(printer.phase)
             output.message(
-                f"{formats.count(printer.done)} of {formats.plural(printer.total, 'row')} were "
-                "measured; what is finished is kept: the same command continues"
+                f"{printer.phase}: {formats.count(kept)} of {formats.plural(printer.total, 'row')} "
+                "are measured and kept; the same command continues with the others"
             )
         raise
     finally:

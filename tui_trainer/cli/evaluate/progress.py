@@ -24,19 +24,18 @@ class EvaluationPrinter:
         self._live = output.can_rewrite_line()
         self._next = 0.0
         self._shown = False
-        self._phase = ""
+        self.phase = ""  # the present one
         self._began = 0.0
         self._first = 0  # rows that were done when the phase began
-        self.done = 0  # rows of the present phase
-        self.total = 0
+        self.total = 0  # rows of the present phase
 
     def show(self, progress: EvaluationProgress) -> None:
         """Print where the evaluation is."""
         now = time.monotonic()
-        if progress.phase != self._phase:
-            self._phase, self._began, self._first = progress.phase, now, progress.done
+        if progress.phase != self.phase:
+            self.phase, self._began, self._first = progress.phase, now, progress.done
             self._next = 0.0
-        self.done, self.total = progress.done, progress.total
+        self.total = progress.total
         ended = bool(progress.total) and progress.done == progress.total
         if now < self._next and not (ended and self._live):
             return

@@ -10,6 +10,7 @@ from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.runs.run import BestEvaluation, LoopInfo, RunInfo, RunState
 from tui_trainer.evaluation.metrics import value_text
 from tui_trainer.store.data_sources import file_list, source_weights
+from tui_trainer.store.runs.evaluation_files import unreadable_text
 from tui_trainer.text import formats
 from tui_trainer.watch.runs import saved_step
 from tui_trainer.watch.runs.details import evaluation_lines
@@ -154,8 +155,8 @@ def _evaluations(found: dict[str, Any]) -> list[tuple[str, str]]:
         metrics = [f"{name} {value_text(name, value)}" for name, value in report.metrics.items()]
         about = f"{formats.plural(report.rows, 'row')}, {formats.moment(report.time)}"
         lines.append((report.name, f"{', '.join(metrics)}; {about}"))
-    for name in found["unreadable_evaluations"]:
-        lines.append(("warning", f"evaluations/{name} is no readable report"))
+    if found["unreadable_evaluations"]:
+        lines.append(("warning", unreadable_text(found["unreadable_evaluations"])))
     return lines
 
 

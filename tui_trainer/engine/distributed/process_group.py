@@ -29,6 +29,7 @@ from tui_trainer.engine.state.ranks import Ranks, Replica, share_examples
 # noticed by its connections, and by the launcher.
 _TIMEOUT = timedelta(days=365)
 _FAULT = "tui-trainer-fault"
+_STOP = "tui-trainer-stop-evaluation"
 
 
 class PeerLostError(UserError):
@@ -52,6 +53,7 @@ class ProcessGroup(Ranks):
         self._largest = 1  # examples of a pass of this process
         # How far this step is: "", "memory" (a process ran out of it) or "sums" (all have results).
         self._agreed = ""
+        self._divisions = 0  # of passes among the processes so far, equal in all of them
         _check_devices(process)
         if torch.cuda.is_available():
             torch.cuda.set_device(process.local_rank)
@@ -129,6 +131,7 @@ class ProcessGroup(Ranks):
 
     def own_passes(self, passes: list[Sequence[Example]]) -> list[Sequence[Example]]:
         self._agreed = ""
+        self._divisions += 1
         shares = share_examples(
             [example for group in passes for example in group], self.process.size
         )
@@ -164,29 +167,52 @@ class ProcessGroup(Ranks):
                 exit_status=1,
             )
         if not self._agreed:  # the others wait for this process's report
-            self._count_short(1)
+            self._count(short=1)
         most = torch.tensor([min(largest, self._largest)])
         with self._peers():
             dist.all_reduce(most, op=dist.ReduceOp.MAX)
         return int(most)
 
+    def stops_early(self, wanted: bool, *, look: bool) -> bool:
+        """The processes have different numbers of passes, so they cannot wait for each other after
+        one: the leader leaves a note in the store. Those of a sharded base have the same number and
+        must stop after the same one."""
+        with self._peers():
+            if self._sharded:
+                flag = torch.tensor([int(wanted)])
+                dist.all_reduce(flag, op=dist.ReduceOp.MAX)
+                return bool(flag)
+            note = f"{_STOP}-{self._divisions}"
+            if self.process.rank:
+                return look and bool(_store().check([note]))
+            if wanted:
+                _store().set(note, "")
+            return wanted
+
+    def agree_on_stop(self, stopped: bool) -> bool:
+        return self._count(stopped=int(stopped))[1] > 0
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Raises `MemoryError` where a process ran out of memory: it has nothing to add."""
-        if self._count_short(0):
-            self._agreed = "memory"
-            raise PeerMemoryError
+        self._count()
         self._agreed = "sums"
         total = values.to("cpu", copy=True)
         with self._peers():
             dist.all_reduce(total)
         return total.to(values.device)
 
-    def _count_short(self, own: int) -> int:
-        """Count the processes that ran out of memory; `own` is 1 where this is one, else 0."""
-        count = torch.tensor([own])
+    def _count(self, short: int = 0, stopped: int = 0) -> tuple[int, int]:
+        """Count the processes that ran out of memory, and those that stopped an evaluation early;
+        each is 1 where this is one, else 0. Both are counted together, as a process that runs out
+        of memory does not know what the others do. Raises `MemoryError` where only others ran out
+        of it."""
+        counts = torch.tensor([short, stopped])
         with self._peers():
-            dist.all_reduce(count)
-        return int(count)
+            dist.all_reduce(counts)
+        if counts[0] and not short:
+            self._agreed = "memory"
+            raise PeerMemoryError
+        return int(counts[0]), int(counts[1])
 
     # -- random states -----------------------------------------------------------------------
 

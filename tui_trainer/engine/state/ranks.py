@@ -72,6 +72,21 @@ class Ranks:
         """
         return largest
 
+    def stops_early(self, wanted: bool, *, look: bool) -> bool:
+        """Return whether this process makes no more passes of an evaluation; asked after each.
+
+        `wanted` is whether the evaluation is to be cancelled, which the leader decides; `look` is
+        whether it is time to ask the leader.
+        """
+        return wanted
+
+    def agree_on_stop(self, stopped: bool) -> bool:
+        """Return whether a process stopped before its last pass of an evaluation.
+
+        Raises `MemoryError` where another process ran out of memory.
+        """
+        return stopped
+
     def sum(self, values: torch.Tensor) -> torch.Tensor:
         """Sum `values` over the processes, element by element; shape and dtype stay."""
         return values

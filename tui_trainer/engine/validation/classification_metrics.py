@@ -47,9 +47,11 @@ def measure(session: Session) -> tuple[float, Evaluation]:
                 truth, guess = batch.targets.cpu().numpy(), logits.argmax(dim=-1).cpu().numpy()
                 counts = (batch.weights > 0).long().cpu().numpy()  # an added pass has weight 0
                 np.add.at(confusion, (truth, guess), counts)
-                progress.add(len(group), part, batching.learned_weight(group))
+                if not progress.add(len(group), part, batching.learned_weight(group)):
+                    break
     finally:
         session.model.train()
+    progress.end()
     confusion = session.ranks.sum(torch.from_numpy(confusion)).numpy()
     loss = float(session.ranks.sum(total)) / batching.learned_weight(examples)
     return loss, score(confusion, session.dataset.labels, session.state.step, loss)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 
@@ -140,8 +141,9 @@ def measure_divergence(session: Session) -> None:
 
 
 def follow(session: Session) -> None:
-    """Compute this process's part of an evaluation that the leader started."""
-    _measure_all(session)
+    """Compute this process's part of an evaluation that the leader started, or cancels."""
+    with contextlib.suppress(EvaluationCancelledError):
+        _measure_all(session)
 
 
 def has_stalled(session: Session) -> bool:
@@ -206,9 +208,11 @@ def _measure(session: Session) -> tuple[float, float]:
                 )
                 part = torch.stack(both).to("cpu", torch.float64)
                 sums += part
-                progress.add(len(group), part[0], batching.learned_weight(group))
+                if not progress.add(len(group), part[0], batching.learned_weight(group)):
+                    break
     finally:
         session.model.train()
+    progress.end()
     weight = batching.learned_weight(examples)
     loss, hits = session.ranks.sum(sums).tolist()
     return loss / weight, hits / weight

@@ -6,9 +6,11 @@ import time
 
 import torch
 
+from tui_trainer.contracts.runs.run import CommandName
 from tui_trainer.engine.state.session import Session
 from tui_trainer.text import formats
 
+COMMAND: CommandName = "skip-evaluation"
 REPORT_SECONDS = 0.5  # between two reports, each of which also looks for commands
 
 
@@ -19,7 +21,8 @@ class EvaluationCancelledError(Exception):
 class ValidationProgress:
     """Counts the examples of one evaluation that are done in this process.
 
-    Only a run of one process can cancel an evaluation, as all processes must add up their parts.
+    The leader decides that an evaluation is cancelled; each process stops after a pass, and all of
+    them agree on it before they add up their parts.
     """
 
     def __init__(self, session: Session, passes: int, examples: int) -> None:
@@ -28,22 +31,41 @@ class ValidationProgress:
         self._passes, self._examples = passes, examples
         self._done_passes = self._done = 0
         self._loss = self._weight = 0.0
+        self._stopped = False
         self._started = self._reported = time.monotonic()
 
-    def add(self, examples: int, loss: torch.Tensor, weight: float) -> None:
+    def add(self, examples: int, loss: torch.Tensor, weight: float) -> bool:
         """Count a finished pass of `examples` with the weighted sum of their losses (nats), and
-        report at intervals. Raises `EvaluationCancelledError`."""
+        report at intervals. Return whether the evaluation goes on."""
         self._done_passes += 1
-        self._done += examples
+        self._done += examples if weight else 0  # a pass that was added to wait for others
         self._loss += float(loss)
         self._weight += weight
         now = time.monotonic()
-        if now - self._reported < REPORT_SECONDS:
+        is_due = now - self._reported >= REPORT_SECONDS
+        if is_due:
+            self._reported = now
+            self._session.report.set_state("evaluating", self.text(now - self._started))
+        wanted = is_due and self._session.control.next_of(COMMAND) is not None
+        self._stopped = self._session.ranks.stops_early(wanted, look=is_due)
+        return not self._stopped
+
+    def end(self) -> None:
+        """End the evaluation's passes, in all processes together. Raises
+        `EvaluationCancelledError`."""
+        session = self._session
+        if not session.ranks.agree_on_stop(self._stopped):
             return
-        self._reported = now
-        self._session.report.set_state("evaluating", self.text(now - self._started))
-        if self._session.ranks.process.size == 1:
-            self._execute_cancellation()
+        done = int(session.ranks.sum(torch.tensor([self._done])))
+        step = session.state.step
+        message = (
+            f"evaluation at step {formats.count(step)} cancelled after {formats.count(done)} "
+            f"of {formats.plural(self._examples, 'example')}; training continues"
+        )
+        for command in session.control.take(COMMAND):  # other processes than the leader have none
+            detail = {"command": command.command, "accepted": True}
+            session.report.event("command", step, message, id=command.id, detail=detail)
+        raise EvaluationCancelledError
 
     def text(self, seconds: float) -> str:
         """Return how much is done after `seconds`, how fast, the loss so far and the time left."""
@@ -56,18 +78,3 @@ class ValidationProgress:
         loss = formats.number(self._loss / self._weight if self._weight else None)
         left = formats.duration(seconds * (1 - share) / share)
         return f"{done} examples evaluated, {speed}/s, loss so far {loss}, {left} left"
-
-    def _execute_cancellation(self) -> None:
-        session = self._session
-        commands = session.control.take("skip-evaluation")
-        if not commands:
-            return
-        step = session.state.step
-        message = (
-            f"evaluation at step {formats.count(step)} cancelled after {formats.count(self._done)} "
-            f"of {formats.plural(self._examples, 'example')}; training continues"
-        )
-        for command in commands:
-            detail = {"command": command.command, "accepted": True}
-            session.report.event("command", step, message, id=command.id, detail=detail)
-        raise EvaluationCancelledError

@@ -38,6 +38,7 @@ class AdapterEntry(NamedTuple):
     size: int  # bytes
     queries: int  # questions that it has answered
     evaluations: tuple[EvaluationScores, ...] = ()  # on files, the newest first
+    unreadable: tuple[str, ...] = ()  # names of files that cannot be read as evaluations
 
 
 class TrashedAdapter(NamedTuple):
@@ -284,8 +285,8 @@ class AdapterStore:
 
     def _entry(self, info: AdapterInfo) -> AdapterEntry:
         folder = self.root / info.name
-        measured = evaluation_files.read_scores(folder / evaluation_files.FOLDER)
-        return AdapterEntry(info, files.size(folder), files.queries(folder), measured)
+        measured = evaluation_files.read_folder(folder / evaluation_files.FOLDER)
+        return AdapterEntry(info, files.size(folder), files.queries(folder), *measured)
 
     def _exists(self, name: str) -> bool:
         return _is_name(name) and (self.root / name / files.INFO).is_file()

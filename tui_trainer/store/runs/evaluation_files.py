@@ -60,9 +60,11 @@ def read_scores(folder: Path) -> tuple[EvaluationScores, ...]:
 def unreadable_text(names: Sequence[str]) -> str:
     """The sentence on files that cannot be read as reports."""
     files = ", ".join(f"{FOLDER}/{name}" for name in names)
-    if len(names) == 1:
-        return f"{files} cannot be read as a report: delete it, or evaluate again"
-    return f"{files} cannot be read as reports: delete them, or evaluate again"
+    what, them = ("a report", "it") if len(names) == 1 else ("reports", "them")
+    return (
+        f"{files} cannot be read as {what}: delete {them}, or measure again with "
+        "tui-trainer evaluate"
+    )
 
 
 def copy_measured(source: Path, target: Path, adapter: Path) -> None:

@@ -15,6 +15,7 @@ from tui_trainer.contracts.evaluation import (
 )
 from tui_trainer.evaluation.metrics import change_text, value_text
 from tui_trainer.evaluation.report import worst_first
+from tui_trainer.store.runs.evaluation_files import unreadable_text
 from tui_trainer.text import formats
 from tui_trainer.tui.common.markup import beside, plain, wrapped
 from tui_trainer.tui.runs import evaluation_pages
@@ -37,11 +38,10 @@ def count(known: RunDetails) -> int:
 def scores(known: RunDetails, width: int, back: int = 0) -> Content:
     """One evaluation, `back` before the newest one on a file; that of the classes in training comes
     last."""
-    unreadable = [
-        line
-        for name in known.unreadable_reports
-        for line in wrapped(plain(f"evaluations/{name} is no readable report", "$warning"), width)
-    ]
+    unreadable: list[Content] = []
+    if known.unreadable_reports:
+        text = unreadable_text(known.unreadable_reports)
+        unreadable = list(wrapped(plain(text, "$warning"), width))
     total = count(known)
     if not total:
         return page([*unreadable, *wrapped(Content.styled(_why_none(known), "$faint"), width)])
