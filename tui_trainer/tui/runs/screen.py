@@ -25,7 +25,7 @@ from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _REFRESH_SECONDS = 5.0  # of the ages; everything else changes with a snapshot
-_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -word to exclude"
+_HINT = "a name, loss<2, lr>=1e-4, status:running, age<1h, lora.rank=16, -excluded"
 
 
 class RunsScreen(Page):
