@@ -189,11 +189,11 @@ KEYS: tuple[Key, ...] = (
     Key("ensemble", "e", "screen.ensemble", "ensemble", "activate the marked adapters together, "
         "weighted", "adapters", 9),
     Key("filter_adapters", "slash", "screen.filter", "filter", "filter adapters by words and "
-        "conditions, such as tag:support val_accuracy>=0.9 -draft", "adapters", 5),
+        "conditions, such as tag:support val_accuracy>=0.9 -draft", "adapters", 6),
     Key("edit_adapter", "E", "screen.edit", "edit", "edit the description and the tags of the "
         "adapter", "adapters", 7),
     Key("scroll_details", "J,shift+down", "screen.scroll_details(1)", "scroll", "scroll the "
-        "details of the adapter down", "adapters", 6),
+        "details of the adapter down", "adapters", 5),
     Key("scroll_details_up", "K,shift+up", "screen.scroll_details(-1)", "scroll up", "scroll the "
         "details of the adapter up", "adapters"),
     Key("try", "t", "screen.try", "try", "type a text and see the classes of the classifier",

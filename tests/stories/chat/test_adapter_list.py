@@ -55,13 +55,13 @@ async def test_conditions_choose_adapters_and_a_mistake_leaves_the_list_as_it_wa
 async def test_description_and_tags_are_edited_and_an_error_loses_nothing(
     room: Any, chat_app: ChatApp, seen: Seen, becomes: Becomes, shown_notices: Text
 ) -> None:
-    room.add_adapter("rivers", tags=["draft", "geography"])
+    room.add_adapter("rivers", tags=["draft", "geography"], description="names")
     app = chat_app()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
         await pilot.press("4")
         await seen(app, "rivers", "E edit")
-        await pilot.press("E", *"of Europe")
-        await seen(app, "Edit rivers", "description", "of Europe", "draft geography")
+        await pilot.press("E", *" of Europe")  # typing continues the text
+        await seen(app, "Edit rivers", "description", "names of Europe", "draft geography")
         tags = app.screen.query_one("#tags", Input)
         tags.value = "geography, a=b"
         await seen(app, "'a=b' cannot be a tag")
@@ -75,10 +75,10 @@ async def test_description_and_tags_are_edited_and_an_error_loses_nothing(
         room.adapters.rename("streams", "rivers")
         await pilot.press("enter")
         await becomes(app, lambda: not isinstance(app.screen, EditDialog))
-        await seen(app, "description of Europe", "geography, other, checked")
+        await seen(app, "description names of Europe", "geography, other, checked")
         assert "saved the description and tags of rivers" in shown_notices(app)
     info = room.adapters.get("rivers")
-    assert info.description == "of Europe" and info.tags == ["geography", "other", "checked"]
+    assert info.description == "names of Europe" and info.tags == ["geography", "other", "checked"]
 
 
 async def test_details_that_do_not_fit_are_scrolled_by_keys(
@@ -89,7 +89,7 @@ async def test_details_that_do_not_fit_are_scrolled_by_keys(
     app = chat_app()
     async with app.run_test(size=(80, 24)) as pilot:
         await pilot.press("4")
-        await seen(app, "second", "active      no", "J scroll")
+        await seen(app, "second", "problem     none", "active      no", "J scroll")
         assert "created   " not in text_of(app)
         details = app.screen.query_one("#adapter", VerticalScroll)
         await pilot.press(*"JJJJJJJJJ")
@@ -100,3 +100,17 @@ async def test_details_that_do_not_fit_are_scrolled_by_keys(
         await becomes(app, lambda: details.scroll_y == 0)
         await pilot.resize_terminal(200, 60)
         await becomes(app, lambda: "J scroll" not in text_of(app) and "size  " in text_of(app))
+
+
+async def test_columns_follow_the_width_while_a_condition_is_wrong(
+    room: Any, chat_app: ChatApp, seen: Seen
+) -> None:
+    room.add_adapter("first", tags=["geography"])
+    app = chat_app()
+    async with app.run_test(size=(60, 16)) as pilot:
+        await pilot.press("4")
+        await seen(app, "first", "1 adapter ")
+        await pilot.press("slash", *"fir los<1")
+        await seen(app, "did you mean loss?")
+        await pilot.resize_terminal(200, 60)
+        await seen(app, "val loss", "geography")

@@ -168,7 +168,7 @@ async def test_a_broken_adapter_is_refused_with_the_reason(
     app = chat_app()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
         await pilot.press("4")
-        await seen(app, "first")
+        await seen(app, "first", "adapter_model.safetensors")  # in its details
         await pilot.press("l")
         await becomes(app, lambda: "'first' cannot be loaded" in shown_notices(app))
         assert "SHA-256 differs" in shown_notices(app) and room.model.live == {}

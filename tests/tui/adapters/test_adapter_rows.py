@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
+import msgspec
 import pytest
 
 from tui_trainer.contracts.chat.protocol import Comparison, LayerDifference
 from tui_trainer.contracts.teaching.adapter import AdapterInfo, Measures
-from tui_trainer.repl.adapter_facts import facts_of
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
-from tui_trainer.repl.tables import adapter_table
+from tui_trainer.repl.tables import adapter_facts, adapter_table
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui.adapters import adapter_rows
 from tui_trainer.tui.adapters.adapter_names import adapter_name, name_problem, weights_problem
@@ -92,9 +94,28 @@ def test_names_and_weights() -> None:
 
 def test_the_screen_has_the_facts_of_the_command_line() -> None:
     item = AdapterEntry(INFO, 2048, 3)
-    text = adapter_rows.details_of(item, AdapterListing((item,), (("capitals", 0.7),)), 58).plain
-    for label, value in facts_of(item, 0.7):
+    listing = AdapterListing((item,), (("capitals", 0.7),))
+    text = adapter_rows.details_of(item, listing, "weights are missing", 58).plain
+    shown = adapter_facts(item, 0.7, "weights are missing").rows  # of `adapters show`
+    for label, value in shown[1:]:  # the name is the title
         assert label in text
         assert value.split()[0][:20] in text
+    assert text.startswith("capitals\nproblem")
     header = adapter_table([item], {"capitals": 0.7}).headers
     assert len(header) == len(adapter_rows.COLUMNS) + 1
+
+
+def test_a_long_list_is_cut_with_its_rest_counted_and_a_description_is_whole() -> None:
+    words = [f"word{number}" for number in range(90)]
+    info = msgspec.structs.replace(INFO, description=" ".join(words), examples=words)
+    item = AdapterEntry(info, 2048, 3)
+    text = adapter_rows.details_of(item, AdapterListing((item,)), "none", 40).plain
+    described, _, learned = text.partition("learned")
+    assert all(word in described.split() for word in words)
+    learned = learned.partition("steps")[0]
+    assert re.search(r"… \d+ more lines$", learned.rstrip()) and learned.count("\n") == 8
+
+
+def test_tags_are_listed_at_200_columns_beside_the_details() -> None:
+    _, columns = adapter_rows.columns_for(200 - 2 - 61)
+    assert {"tags", "val", "loss"} <= {column.id for column in columns}

@@ -11,16 +11,16 @@ from tui_trainer.tui.adapters.adapter_rows import AdapterListing
 from tui_trainer.tui.common.panel import Panel
 from tui_trainer.tui.keymap import Keymap
 
+AdapterFacts = tuple[AdapterEntry, AdapterListing, str]  # the last: what is wrong with its files
 
-class AdapterPanel(Panel[tuple[AdapterEntry, AdapterListing] | None]):
+
+class AdapterPanel(Panel[AdapterFacts | None]):
     """One adapter in detail."""
 
     def __init__(self) -> None:
         super().__init__(None, id="adapter-facts")
 
-    def draw(
-        self, facts: tuple[AdapterEntry, AdapterListing] | None, width: int, height: int
-    ) -> Content:
+    def draw(self, facts: AdapterFacts | None, width: int, height: int) -> Content:
         return Content("") if facts is None else adapter_rows.details_of(*facts, width)
 
 

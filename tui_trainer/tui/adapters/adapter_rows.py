@@ -17,23 +17,24 @@ from tui_trainer.tui.runs.run_rows import RunColumn
 
 COLUMNS: tuple[RunColumn, ...] = (
     RunColumn("live", "active", 6, right=False),
-    RunColumn("task", "task", 14, rank=8, right=False),
-    RunColumn("base", "base", 10, rank=6, right=False),
-    RunColumn("rank", "rank/α", 7, rank=5),
+    RunColumn("task", "task", 14, rank=9, right=False),
+    RunColumn("base", "base", 10, rank=7, right=False),
+    RunColumn("rank", "rank/α", 7, rank=8),
     RunColumn("loss", "loss", 7, rank=4),
-    RunColumn("val", "val loss", 8, rank=7),
+    RunColumn("val", "val loss", 8, rank=6),
     RunColumn("recalled", "recalled", 8),
     RunColumn("kept", "kept", 6),
     RunColumn("created", "created", 16, rank=2),
     RunColumn("size", "size", 8, rank=3),
     RunColumn("taught", "examples", 8, rank=1),
     RunColumn("queries", "queries", 7, rank=1),
-    RunColumn("tags", "tags", 16, rank=9, right=False),
+    RunColumn("tags", "tags", 16, rank=5, right=False),
 )
 _LEAST_NAME = 20
 _GAP = 2
 _LEAST_VALUE = 8  # cells beside a label
-_MOST_LINES = 8  # of a value
+_LISTS = frozenset({"learned", "layers"})  # may have hundreds of entries
+_MOST_LINES = 8  # of a list
 
 
 @dataclass(frozen=True)
@@ -87,14 +88,18 @@ def rows_of(listing: AdapterListing, marked: Iterable[str]) -> tuple[AdapterRow,
     return tuple(_row(item, listing, item.info.name in chosen) for item in reversed(listing.items))
 
 
-def details_of(item: AdapterEntry, listing: AdapterListing, width: int) -> Content:
-    """Everything about one adapter, as aligned lines."""
-    facts = facts_of(item, listing.weight(item.info.name))
+def details_of(item: AdapterEntry, listing: AdapterListing, problem: str, width: int) -> Content:
+    """Everything about one adapter, as aligned lines; `problem` is why it cannot be used."""
+    facts = [("problem", problem), *facts_of(item, listing.weight(item.info.name))]
     label_width = max(len(label) for label, _ in facts) + 1
     lines = [Content.styled(clean(item.info.name), "bold")]
     for label, text in facts:
         head = Content.styled(f"{label:<{label_width}}", "$faint")
-        lines += beside(head, plain(text), max(width, label_width + _LEAST_VALUE))[:_MOST_LINES]
+        drawn = beside(head, plain(text), max(width, label_width + _LEAST_VALUE))
+        if label in _LISTS and len(drawn) > _MOST_LINES:
+            more = formats.plural(len(drawn) - _MOST_LINES + 1, "more line")
+            drawn[_MOST_LINES - 1 :] = [Content(" " * label_width) + Content(f"… {more}")]
+        lines += drawn
     return stack(*lines)
 
 

@@ -53,9 +53,9 @@ class EditDialog(Dialog[None]):
         with Vertical(classes="dialog -tall"):
             yield WrappedText(f"Edit {clean(self.info.name)}", classes="question")
             yield Static("description", classes="label")
-            yield Input(self.info.description, compact=True, id="description", classes="field")
+            yield _field(self.info.description, "description")
             yield Static("tags", classes="label")
-            yield Input(" ".join(self.info.tags), compact=True, id="tags", classes="field")
+            yield _field(" ".join(self.info.tags), "tags")
             yield WrappedText(_HINT, classes="hint")
             yield Static(
                 Content.assemble(("enter ", "bold $accent"), "save   ", ("tab ", "bold $accent"),
@@ -94,6 +94,11 @@ class EditDialog(Dialog[None]):
         hint = self.query_one(".hint", WrappedText)
         hint.set_class(problem is not None, "-wrong")
         hint.update(_HINT if problem is None else clean(problem))
+
+
+def _field(text: str, id: str) -> Input:
+    """A field in which typing continues the text; by default it replaces all of it."""
+    return Input(text, compact=True, id=id, classes="field", select_on_focus=False)
 
 
 def tags_in(text: str) -> list[str]:

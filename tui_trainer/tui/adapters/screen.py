@@ -15,6 +15,7 @@ from textual.widgets import DataTable
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.tui import keymap
 from tui_trainer.tui.adapters import adapter_rows, background_tasks
+from tui_trainer.tui.adapters.adapter_checks import AdapterChecks
 from tui_trainer.tui.adapters.adapter_filter import AdapterFilter
 from tui_trainer.tui.adapters.adapter_names import name_problem, weights_problem
 from tui_trainer.tui.adapters.adapter_panel import AdapterPanel, no_adapters_text
@@ -37,9 +38,7 @@ from tui_trainer.tui.keymap import Key
 from tui_trainer.tui.runs.list_status import ListStatus, ListStatusLine
 from tui_trainer.watch.snapshots import FolderView
 
-_HINT = (
-    "a word of name, description or tags, tag:support, val_accuracy>=0.9, age<1d, -word to exclude"
-)
+_HINT = "a word, tag:support, val_accuracy>=0.9, steps>100, age<1d, -excluded"
 _MARKED_KEYS = frozenset({"compare", "ensemble"})  # they act on marked adapters
 _REFRESH_SECONDS = 5.0  # for changes by other sessions; those by this one are shown at once
 
@@ -57,6 +56,7 @@ class AdaptersScreen(Page):
         self._listing = AdapterListing(loading=True)
         self._marked: list[str] = []
         self._filter = AdapterFilter()
+        self._checks = AdapterChecks(self.post_message)
         self._reading = False
         self._stale = False  # whether the store changed after the current read started
         self._renamed: str | None = None  # the new name, until it is listed
@@ -140,25 +140,20 @@ class AdaptersScreen(Page):
         return key.id != "scroll_details" or self._details.show_vertical_scrollbar
 
     def key_hint(self, key: Key) -> tuple[str, int]:
-        rank = key.rank
-        if key.id in _MARKED_KEYS and self._marked:
-            rank = 4
-        return key.label, rank
+        return key.label, 4 if key.id in _MARKED_KEYS and self._marked else key.rank
 
     # -- keys ---------------------------------------------------------------------------------
 
     def action_move(self, step: int) -> None:
-        table = self._table
-        table.move_cursor(row=table.cursor_row + step)
+        self._table.move_cursor(row=self._table.cursor_row + step)
 
     def action_filter(self) -> None:
         if not self.has_class("-placeholder"):  # there are adapters
             self.query_one(FilterLine).open()
 
     def action_scroll_details(self, direction: int) -> None:
-        details = self._details
-        half = max(1, details.size.height // 2)
-        details.scroll_relative(y=direction * half, animate=False)
+        half = max(1, self._details.size.height // 2)
+        self._details.scroll_relative(y=direction * half, animate=False)
 
     def action_turn_on(self) -> None:
         item = self._item()
@@ -299,6 +294,11 @@ class AdaptersScreen(Page):
         )
         self.app.push_screen(prompt, lambda text: self._merge(name, text) if text else None)
 
+    @on(AdapterChecks.Checked)
+    def _checked(self, message: AdapterChecks.Checked) -> None:
+        self._checks.add(message.result)
+        self._show_details()
+
     @on(DataTable.RowHighlighted)
     def _moved(self) -> None:
         self._show_details()
@@ -389,5 +389,9 @@ class AdaptersScreen(Page):
         before = panel.facts and panel.facts[0].info.name
         if before != (item and item.info.name):
             self._details.scroll_home(animate=False)
-        panel.show(None if item is None else (item, self._listing))
+        if item is None:
+            panel.show(None)
+        else:
+            self._checks.request(item)
+            panel.show((item, self._listing, self._checks.text(item.info.name)))
         self.draw_keys()

@@ -46,7 +46,7 @@ class FilterLine(Vertical):
     def open(self) -> None:
         """Show the line, to be typed into."""
         self.remove_class("-closed")
-        self._field.focus()
+        self.screen.set_focus(self._field)  # at once: `focus` lets keys pressed meanwhile pass
 
     def close(self) -> bool:
         """Clear the line and hide it; False if it is hidden."""

@@ -29,7 +29,7 @@ from tui_trainer.watch.query.query import Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _REFRESH_SECONDS = 5.0  # of the ages; everything else changes with a snapshot
-_HINT = "a name, loss<2, test.accuracy>0.9, status:running, age<1h, lora.rank=16, -word to exclude"
+_HINT = "a name, loss<2, test.accuracy>0.9, status:running, age<1h, -excluded"
 
 
 class RunsScreen(Page):
