@@ -92,7 +92,7 @@ def test_settings_are_changed_kept_and_checked(room: Room) -> None:
     assert room.session.settings.rank == load_settings().teaching.rank == 8
     assert room.trainer.wakes == 1
     assert "did you mean learning_rate?" in room.refused("/set lerning_rate 1")
-    assert ">= 1" in room.refused("/set rank 0")
+    assert "at least 1" in room.refused("/set rank 0")
     assert "rank" in room.refused("/set rank many")
     assert "finite" in room.refused("/set alpha inf")
     assert room.session.settings.rank == 8

@@ -98,6 +98,6 @@ def test_sources_with_weights(folder: Path) -> None:
 @pytest.mark.parametrize("weight", [0, -1.0, float("inf"), float("nan"), "much"])
 def test_weights_that_are_refused(folder: Path, weight: object) -> None:
     sources = [{"path": "data/b.jsonl", "weight": weight}]
-    with pytest.raises(UserError, match=r"^test: data\.train.*: expected `float`") as caught:
+    with pytest.raises(UserError, match=r"^test: data\.train\[0\]\.weight: a number") as caught:
         jobs.check_job({"data": {"train": sources}}, folder, "test")
     assert "\n" not in str(caught.value)

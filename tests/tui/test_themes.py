@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -87,8 +88,8 @@ def test_user_wins_and_broken_files_are_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "messages"),
     [
-        (sample("x", bad="reddish"), "colours.bad: 'reddish' is not a colour"),
-        (sample("x", series='["#ffffff", "nope"]'), "colours.series: 'nope'"),
+        (sample("x", bad="reddish"), 'x.toml, line 12: colours.bad: "reddish" is not a colour'),
+        (sample("x", series='["#ffffff", "nope"]'), 'line 13: colours.series[1]: "nope"'),
         (sample("x", series="[]"), "at least one colour"),
         (sample("x").replace("accent", "acent"), "did you mean colours.accent?"),
         (sample("x").replace("dark = true", 'dark = "yes"'), "dark"),
@@ -103,3 +104,43 @@ def test_one_sentence_for_each_mistake(tmp_path: Path, text: str, messages: str)
 
 def test_there_is_always_a_theme(tmp_path: Path) -> None:
     assert list(themes.load_themes([tmp_path]).files) == [themes.FALLBACK.name]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"name = {'9' * 5000}\n",
+        sample("x", bad=f"rgb({'9' * 5000},1,1)"),
+        "name = " + "[" * 50_000,
+        "\x00",
+    ],
+    ids=["digits", "colour", "nested", "control character"],
+)
+def test_a_theme_that_cannot_be_read_is_skipped_alone(tmp_path: Path, text: str) -> None:
+    write(tmp_path, "a", text)
+    write(tmp_path, "b", sample("good"))
+    found = themes.load_themes([tmp_path])
+    assert list(found.files) == ["good"]
+    (problem,) = found.problems
+    assert problem.startswith("theme skipped: ") and "a.toml" in problem and len(problem) < 400
+
+
+def test_a_theme_that_is_a_pipe_or_a_folder_is_skipped(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.toml")
+    (tmp_path / "b.toml").mkdir()
+    found = themes.load_themes([tmp_path])
+    assert [problem.rpartition("/")[2] for problem in found.problems] == [
+        "a.toml is not a file",
+        "b.toml is not a file",
+    ]
+
+
+def test_a_theme_of_the_settings_that_is_not_there_is_named() -> None:
+    paths.config_file().write_text('# mine\ntheme = "harbor"\n')
+    (problem,) = themes.name_problems("harbor", SHIPPED)
+    assert problem.endswith(
+        'config.toml, line 2: theme: there is no theme "harbor"; did you mean "harbour"?'
+    )
+    assert themes.name_problems("harbour", SHIPPED) == ()
+    (problem,) = themes.name_problems("zzz", SHIPPED)
+    assert "; there are clarity, contrast, " in problem

@@ -15,8 +15,8 @@ from tui_trainer.contracts.runs.run import ACTIVE_STATES, COMMANDS, Command, Com
 from tui_trainer.store.runs import present_rate, run_folder
 from tui_trainer.store.runs.run_control import send, wait
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.store.toml import nearest
 from tui_trainer.text import formats
+from tui_trainer.text.similar import nearest
 
 
 # A rate below 0 must reach the check of the rate, so it is not parsed as an option.

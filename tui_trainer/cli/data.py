@@ -23,7 +23,8 @@ from tui_trainer.contracts.data_inspection import (
 from tui_trainer.contracts.job import Job, Task
 from tui_trainer.launch import inspection_text
 from tui_trainer.launch.inspect_data import Inspection
-from tui_trainer.store import jobs, toml
+from tui_trainer.store import jobs
+from tui_trainer.store.toml import reading
 from tui_trainer.text import formats
 
 _BAR = 44  # cells
@@ -110,9 +111,10 @@ def _job(source: str, overrides: tuple[str, ...]) -> tuple[Job, bool]:
     if source == EXAMPLE or Path(source).suffix.lower() == ".toml":
         return load(source, overrides), False
     values: dict[str, Any] = {"data": {"train": source}}
+    where = reading.ValueSource("tui-trainer data")
     for assignment in overrides:
-        toml.apply_override(values, assignment)
-    return jobs.check_job(values, Path.cwd(), "tui-trainer data"), True
+        reading.apply_override(values, assignment, where)
+    return jobs.check_job(values, Path.cwd(), where), True
 
 
 def _changed(job: Job, model: str | None, max_length: int | None, task: str | None) -> Job:

@@ -19,7 +19,7 @@ from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.store.runs.present_rate import peak_rise
 from tui_trainer.store.runs.run_folder import RunFolder
-from tui_trainer.store.toml import read_value
+from tui_trainer.store.toml.reading import read_value
 
 EXAMPLE = "example"
 

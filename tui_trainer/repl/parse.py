@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.repl.command_table import COMMANDS, usage_lines
-from tui_trainer.store import toml
+from tui_trainer.text.similar import nearest
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,6 @@ def completions(text: str) -> list[str]:
 
 
 def _unknown(name: str) -> str:
-    guess = toml.nearest(name.lower(), list(COMMANDS))
+    guess = nearest(name.lower(), list(COMMANDS))
     hint = f"did you mean /{guess}?" if guess else "/help lists the commands."
     return f"there is no command /{name}; {hint} Type // to begin a question with a slash"

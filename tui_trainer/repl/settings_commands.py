@@ -14,7 +14,7 @@ from tui_trainer.repl.context import Handler, SessionContext
 from tui_trainer.repl.parse import SlashCommand
 from tui_trainer.store.job_checks import quantization_problem
 from tui_trainer.store.settings import SECTIONS, changed_setting, save_setting
-from tui_trainer.store.toml import nearest
+from tui_trainer.text.similar import nearest
 
 _Section = ChatSettings | TeachingSettings
 _LATER = ("chat.quantization",)  # used when the base is loaded

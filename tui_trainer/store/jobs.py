@@ -11,9 +11,10 @@ import msgspec
 from tui_trainer.contracts.advice import AdvisorSettings
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job, LoraSettings
-from tui_trainer.store import toml
 from tui_trainer.store.data_sources import file_list, resolve_files, resolve_sources
 from tui_trainer.store.settings import load_settings
+from tui_trainer.store.toml import reading
+from tui_trainer.store.toml.reading import ValueSource
 
 
 def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
@@ -23,53 +24,55 @@ def load_job(path: Path, overrides: Iterable[str] = ()) -> Job:
     folder. A job without a name gets the file's. Raises `UserError` for everything that cannot
     work and can be detected without loading a model.
     """
-    values = toml.read_toml(path)
+    values, source = reading.read_source(path)
     for assignment in overrides:
-        toml.apply_override(values, assignment)
+        reading.apply_override(values, assignment, source)
     values.setdefault("name", path.stem)
-    return check_job(values, path.parent, str(path))
+    return check_job(values, path.parent, source)
 
 
-def check_job(values: dict[str, Any], folder: Path, where: str) -> Job:
+def check_job(values: dict[str, Any], folder: Path, where: str | ValueSource) -> Job:
     """A checked, resolved job from plain values; `where` names their source in errors."""
+    source = ValueSource(where) if isinstance(where, str) else where
     if "data" not in values:
-        raise UserError(f'{where}: the section [data] with train = "FILE" is missing')
-    job = toml.convert(values, Job, where)
+        raise UserError(f'{source.name}: the section [data] with train = "FILE" is missing')
+    job = reading.convert(values, Job, source)
     if job.data.validation is not None and job.data.val_split is not None:
-        raise UserError(f"{where}: data.validation and data.val_split exclude each other")
+        place = source.at("data", "val_split")
+        raise UserError(f"{place}: data.validation and data.val_split exclude each other")
     data = msgspec.structs.replace(
         job.data,
-        train=resolve_sources(job.data.train, folder, f"{where}: data.train"),
+        train=resolve_sources(job.data.train, folder, source.about("data.train")),
         validation=None
         if job.data.validation is None
-        else resolve_files(job.data.validation, folder, f"{where}: data.validation"),
+        else resolve_files(job.data.validation, folder, source.about("data.validation")),
         test=None
         if job.data.test is None
-        else resolve_files(job.data.test, folder, f"{where}: data.test"),
+        else resolve_files(job.data.test, folder, source.about("data.test")),
         replay=None
         if job.data.replay is None
-        else resolve_files(job.data.replay, folder, f"{where}: data.replay"),
+        else resolve_files(job.data.replay, folder, source.about("data.replay")),
         retain=None
         if job.data.retain is None
-        else resolve_files(job.data.retain, folder, f"{where}: data.retain"),
+        else resolve_files(job.data.retain, folder, source.about("data.retain")),
         null_space=None
         if job.data.null_space is None
-        else resolve_files(job.data.null_space, folder, f"{where}: data.null_space"),
+        else resolve_files(job.data.null_space, folder, source.about("data.null_space")),
         augment_model=None
         if job.data.augment_model is None
-        else resolve_model(job.data.augment_model, folder, f"{where}: data.augment_model"),
+        else resolve_model(job.data.augment_model, folder, source.about("data.augment_model")),
     )
-    advisor = _resolve_advisor(values.get("advisor"), where)
+    advisor = _resolve_advisor(values.get("advisor"), source)
     training = job.training
     if training.max_steps is None and training.epochs is None:
         training = msgspec.structs.replace(training, epochs=3.0)
     return msgspec.structs.replace(
         job,
         data=data,
-        lora=_resolve_start(job.lora, folder, where),
+        lora=_resolve_start(job.lora, folder, source),
         training=training,
         advisor=advisor,
-        model=resolve_model(job.model, folder, where),
+        model=resolve_model(job.model, folder, source.at("model")),
     )
 
 
@@ -82,7 +85,7 @@ def data_files(job: Job) -> list[Path]:
     return [f for part in parts for f in file_list(part)]
 
 
-def _resolve_advisor(wanted: dict[str, Any] | None, where: str) -> AdvisorSettings | None:
+def _resolve_advisor(wanted: dict[str, Any] | None, source: ValueSource) -> AdvisorSettings | None:
     """The configuration's advisor settings, overridden by the job's; None if all are defaults.
 
     They become part of the job, so that a resumed or replayed run gets the same advice.
@@ -90,16 +93,16 @@ def _resolve_advisor(wanted: dict[str, Any] | None, where: str) -> AdvisorSettin
     general = load_settings().advisor
     if wanted:
         merged = {**msgspec.to_builtins(general), **wanted}
-        general = toml.convert(merged, AdvisorSettings, f"{where}: advisor")
+        general = reading.convert(merged, AdvisorSettings, source.about("advisor"))
     return None if general == AdvisorSettings() else general
 
 
-def _resolve_start(lora: LoraSettings, folder: Path, where: str) -> LoraSettings:
+def _resolve_start(lora: LoraSettings, folder: Path, source: ValueSource) -> LoraSettings:
     if lora.start_from is None:
         return lora
     start = (folder / Path(lora.start_from).expanduser()).resolve()
     if not (start / "adapter_config.json").is_file():
-        raise UserError(f"{where}: lora.start_from: {start} is not an adapter's folder")
+        raise UserError(f"{source.about('lora.start_from')}: {start} is not an adapter's folder")
     return msgspec.structs.replace(lora, start_from=str(start))
 
 

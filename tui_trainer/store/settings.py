@@ -12,8 +12,9 @@ from tui_trainer.contracts.chat.sampling import ChatSettings
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.contracts.teaching.training import TeachingSettings
-from tui_trainer.store import atomic, paths, toml
+from tui_trainer.store import atomic, paths
 from tui_trainer.store.file_lock import locked
+from tui_trainer.store.toml import reading
 
 if TYPE_CHECKING:  # imported only to change a setting
     from tomlkit import TOMLDocument
@@ -26,7 +27,17 @@ def load_settings() -> Settings:
     file = paths.config_file()
     if not file.exists():
         return Settings()
-    return toml.convert(toml.read_toml(file), Settings, str(file))
+    values, source = reading.read_source(file)
+    return reading.convert(values, Settings, source)
+
+
+def about(key: str) -> str:
+    """The place of a dotted key in the configuration file, and the key: the start of an error."""
+    try:
+        source = reading.read_source(paths.config_file())[1]
+    except UserError:  # the settings are not from a file, or it was deleted since
+        source = reading.ValueSource("settings")
+    return source.about(key)
 
 
 S = TypeVar("S", bound=TeachingSettings | ChatSettings)
@@ -43,11 +54,11 @@ def changed_setting(settings: S, key: str, text: str) -> S:
     if text.strip() == DEFAULT and key in values:
         del values[key]
     else:
-        values[key] = toml.read_value(text)
+        values[key] = reading.read_value(text)
     number = values.get(key)
     if isinstance(number, float) and not math.isfinite(number):
         raise UserError(f"/set: {key} must be a finite number, not {text.strip()}")
-    return toml.convert(values, kind, "/set")
+    return reading.convert(values, kind, "/set")
 
 
 def save_setting(key: str, settings: TeachingSettings | ChatSettings) -> Path:

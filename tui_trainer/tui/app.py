@@ -115,7 +115,8 @@ class TrainerApp(App[int]):
         self.set_keymap(dict(self.keymap.overrides))
         self.theme_changed_signal.subscribe(self, lambda _theme: self._recolour())
         self.app_resume_signal.subscribe(self, lambda _app: self.refresh(layout=True))
-        for problem in (*self.themes.problems, *self.keymap.problems):
+        unknown = themes.name_problems(self.settings.theme, self.themes)
+        for problem in (*self.themes.problems, *unknown, *self.keymap.problems):
             self.show_notice(problem, "warning")
         if self.focus_path is not None:
             self.services.watcher.focus(self.focus_path)

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding, BindingType
 
-from tui_trainer.store.toml import nearest
+from tui_trainer.store.settings import about
+from tui_trainer.text.similar import nearest
 
 
 @dataclass(frozen=True)
@@ -340,15 +341,15 @@ def make_keymap(wanted: Mapping[str, str]) -> Keymap:
         if name not in _BY_ID:
             guess = nearest(name, list(_BY_ID))
             hint = f"; did you mean {guess}?" if guess else ""
-            problems.append(f"settings: keys.{name}: there is no binding of this name{hint}")
+            problems.append(f"{about(f'keys.{name}')}: there is no binding of this name{hint}")
         elif not chosen:
-            problems.append(f"settings: keys.{name}: give a key, such as space or f5")
+            problems.append(f"{about(f'keys.{name}')}: give a key, such as space or f5")
         else:
             overrides[name] = ",".join(chosen)
     while (clash := _clash(overrides)) is not None:
         name, other = clash
         problems.append(
-            f"settings: keys.{name}: {wanted[name]!r} is already the key of {other.id}; "
+            f"{about(f'keys.{name}')}: {wanted[name]!r} is already the key of {other.id}; "
             "the setting is ignored"
         )
         del overrides[name]

@@ -15,8 +15,11 @@ from rich.style import Style
 from textual.color import Color, ColorParseError
 from textual.theme import Theme
 
-from tui_trainer.contracts.errors import UserError, reason_of
-from tui_trainer.store import paths, toml
+from tui_trainer.contracts.errors import BAD_CONTENT, UserError, reason_of
+from tui_trainer.store import paths
+from tui_trainer.store.settings import about
+from tui_trainer.store.toml import bad_values, reading
+from tui_trainer.text.similar import nearest
 
 if TYPE_CHECKING:
     from tui_trainer.tui.charts.model import Palette
@@ -95,21 +98,39 @@ def load_themes(folders: Iterable[Path] | None = None) -> Themes:
     return Themes(files or {FALLBACK.name: FALLBACK}, tuple(problems))
 
 
+def name_problems(wanted: str, themes: Themes) -> tuple[str, ...]:
+    """That there is no theme of the name in the settings, and the most similar one; nothing if
+    there is one."""
+    if wanted in themes.files:
+        return ()
+    guess, name = nearest(wanted, list(themes.files)), bad_values.text_of(wanted)
+    hint = f'did you mean "{guess}"?' if guess else f"there are {', '.join(sorted(themes.files))}"
+    return (f"{about('theme')}: there is no theme {name}; {hint}",)
+
+
 def read_theme(file: Path) -> ThemeFile:
     """Read one theme. Raises `UserError` with the file and what is wrong in it."""
-    theme = toml.convert(toml.read_toml(file), ThemeFile, str(file))
+    if not file.is_file():  # reading a pipe would wait for ever
+        raise UserError(f"{file} is not a file")
+    values, source = reading.read_source(file)
+    theme = reading.convert(values, ThemeFile, source)
     colours = theme.colours
-    named = [(role, getattr(colours, role)) for role in ROLES]
-    named += [("series", value) for value in colours.series]
-    for role, value in named:
+    named: list[tuple[tuple[str | int, ...], str]] = [
+        (("colours", role), getattr(colours, role)) for role in ROLES
+    ]
+    named += [(("colours", "series", at), value) for at, value in enumerate(colours.series)]
+    for path, value in named:
         try:
             Color.parse(value)
-        except ColorParseError:
+        except (ColorParseError, *BAD_CONTENT):  # such as a number that is too long
+            shown = bad_values.text_of(value)
             raise UserError(
-                f'{file}: colours.{role}: {value!r} is not a colour; write it as "#rrggbb"'
+                f"{source.at(*path)}: {bad_values.key_of(path)}: {shown} is not a colour; write it "
+                'as "#rrggbb"'
             ) from None
     if not colours.series:
-        raise UserError(f"{file}: colours.series: add at least one colour for the charts")
+        start = source.about("colours.series")
+        raise UserError(f"{start}: add at least one colour for the charts")
     return theme
 
 

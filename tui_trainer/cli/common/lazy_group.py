@@ -38,7 +38,7 @@ class LazyGroup(click.Group):
         """Find the command of a command line; fails with a hint for an unknown one."""
         name = args[0]
         if name not in self._modules and not name.startswith("-"):
-            from tui_trainer.store.toml import nearest
+            from tui_trainer.text.similar import nearest
 
             guess = nearest(name, list(self._modules))
             known = ", ".join(self._modules)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tui_trainer.contracts.errors import UserError
-from tui_trainer.store.toml import nearest
+from tui_trainer.text.similar import nearest
 from tui_trainer.watch.error_boundary import caught
 from tui_trainer.watch.run_location import RunLocation
 from tui_trainer.watch.runs.details.run_details import read_rows

@@ -9,7 +9,7 @@ from typing import Any
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data import known_fields as known
-from tui_trainer.store.toml import nearest
+from tui_trainer.text.similar import nearest
 
 _SAMPLED = 200  # rows that a proposal is made from
 # Names of columns that are neither a question nor an answer.

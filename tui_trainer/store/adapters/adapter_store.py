@@ -16,12 +16,13 @@ import msgspec
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.evaluation import EvaluationScores
 from tui_trainer.contracts.teaching.adapter import AdapterInfo
-from tui_trainer.store import atomic, paths, toml
+from tui_trainer.store import atomic, paths
 from tui_trainer.store.adapters import adapter_files as files
 from tui_trainer.store.adapters.active_adapters import ActiveChoice, without
 from tui_trainer.store.file_lock import locked
 from tui_trainer.store.runs import evaluation_files
 from tui_trainer.text import formats
+from tui_trainer.text.similar import nearest
 
 _TRASH = ".trash"
 _INCOMING = ".incoming-"
@@ -75,7 +76,7 @@ class AdapterStore:
         if info is not None:
             return info
         known = [item.info.name for item in self.list()]
-        guess = toml.nearest(name, known)
+        guess = nearest(name, known)
         if guess:
             raise UserError(f"there is no adapter {name!r}; did you mean {guess!r}?")
         there = f"there are: {', '.join(known[-8:])}" if known else "there are none yet"

@@ -145,11 +145,9 @@ def _rest(base: Job | None) -> dict[str, Any]:
 def _by_field(message: str) -> dict[str, str]:
     """An error of `check_job` by the field that it names."""
     text = message.removeprefix(f"{_WHERE}: ")
-    known = {field.key: field for field in fields()}
-    for key in sorted(known, key=len, reverse=True):
+    for key in sorted((field.key for field in fields()), key=len, reverse=True):
         if text.startswith(f"{key}: "):
-            problem = text.removeprefix(f"{key}: ")
-            return {key: known[key].needs if problem.startswith("expected") else problem}
+            return {key: text.removeprefix(f"{key}: ")}
         if text.startswith(f"{key} "):
             return {key: text}
     return {"model": text} if text.startswith("model") else {"": text}

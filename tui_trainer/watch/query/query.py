@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Generic
 
 from tui_trainer.contracts.runs.run import ACTIVE_STATES, ENDED_STATES
-from tui_trainer.store.toml import nearest
+from tui_trainer.text.similar import nearest
 from tui_trainer.watch.query.fields import BY_NAME, Item, QueryField, Unit
 from tui_trainer.watch.snapshots import RunSummary
 
