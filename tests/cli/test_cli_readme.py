@@ -1,4 +1,4 @@
-"""What README.md promises: its set-up commands, its commands and its jobs are there."""
+"""The set-up of README.md: two commands, whose extras exist. `tests/docs` has the rest."""
 
 from __future__ import annotations
 
@@ -7,16 +7,13 @@ import shlex
 import tomllib
 from pathlib import Path
 
-import click
 import pytest
-
-from tui_trainer.cli.main import root
-from tui_trainer.store import jobs
 
 REPOSITORY = Path(__file__).parents[2]
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+GUIDES = sorted((REPOSITORY / "docs" / "guide").glob("*.md"))
 PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-BLOCKS = re.findall(r"^```(\S*)[^\n]*\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+PAGES = ["README.md", *(f"docs/guide/{path.name}" for path in GUIDES)]
 
 
 def test_set_up_is_two_commands_with_extras_that_exist() -> None:
@@ -28,20 +25,11 @@ def test_set_up_is_two_commands_with_extras_that_exist() -> None:
     assert shlex.split(second)[0] == ".venv/bin/pytest"
 
 
-def test_every_command_of_the_table_is_there() -> None:
-    context = click.Context(root)
-    named = set(re.findall(r"^\| `tui-trainer ([a-z-]+)", README, re.MULTILINE))
-    assert len(named) > 8
-    assert {name for name in named if root.get_command(context, name) is None} == set()
-
-
-def test_every_job_is_one(tmp_path: Path) -> None:
-    for name, text in (("train", "a"), ("val", "b"), ("test", "c")):
-        (tmp_path / f"{name}.jsonl").write_text(f'{{"text": "{text}"}}\n')
-    found = [tomllib.loads(text) for kind, text in BLOCKS if kind == "toml" and "[data]" in text]
-    assert found
-    for values in found:
-        assert jobs.check_job(values, tmp_path, "README.md").data.train
+def test_the_set_up_shows_its_download_which_is_named_above_it() -> None:
+    above, _, block = README.partition("```bash set-up\n")
+    assert "git clone <repository>" in above
+    assert re.search(r"downloads about [\d.]+ GB", " ".join(above.split()))
+    assert " -q" not in block.partition("```")[0]
 
 
 @pytest.mark.parametrize("file", ["README.md", ".ci/run"])
@@ -49,6 +37,12 @@ def test_an_extra_that_is_named_exists(file: str) -> None:
     text = (REPOSITORY / file).read_text(encoding="utf-8")
     named = {one for many in re.findall(r"\.\[([\w,]+)\]", text) for one in many.split(",")}
     assert named and named <= set(PROJECT["optional-dependencies"])
+
+
+@pytest.mark.parametrize("file", PAGES)
+def test_an_extra_in_the_text_exists(file: str) -> None:
+    text = " ".join((REPOSITORY / file).read_text(encoding="utf-8").split())
+    assert set(re.findall(r"extra `([\w-]+)`", text)) <= set(PROJECT["optional-dependencies"])
 
 
 def test_the_tools_that_run_the_tests_come_with_dev() -> None:

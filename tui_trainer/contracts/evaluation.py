@@ -35,7 +35,7 @@ class LoadRequest(msgspec.Struct, frozen=True, kw_only=True):
 class EvaluationRequest(LoadRequest, frozen=True, kw_only=True, tag="file"):
     """What the evaluating process is to measure on a file."""
 
-    task: Task
+    task: Task  # kind of the model
     labels: list[str] = []  # classes of a classifier, by index
     files: list[str]  # data files
     golden: bool = False  # whether the files are golden sets
@@ -229,7 +229,7 @@ class EvaluationReport(msgspec.Struct, frozen=True, kw_only=True):
     target: str  # the run, adapter or model
     model: str  # the base
     adapter: str | None  # folder of the adapter; None: the base alone
-    task: Task
+    task: Task  # kind of the model
     files: list[str]  # data files
     data_hash: str  # SHA-256 over the files' contents
     rows: int  # measured

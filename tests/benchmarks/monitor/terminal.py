@@ -85,6 +85,10 @@ class Terminal:
         """Types."""
         os.write(self._master, keys.encode())
 
+    def status(self, limit: float) -> int:
+        """The exit status of the program, which ends within `limit` seconds."""
+        return self._process.wait(limit)
+
     def cpu_seconds(self) -> float:
         """Processor time of the process and all below it so far."""
         total = 0.0

@@ -1,4 +1,4 @@
-"""The harness reads what it is shown; its figures are nobody's test, see README."""
+"""The harness reads what it is shown; its figures are nobody's test, see docs/measurements.md."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The benchmark's sets are what they are said to be; measuring them takes minutes, see README."""
+"""The sets are what they are said to be; measuring them takes minutes: docs/measurements.md."""
 
 from __future__ import annotations
 

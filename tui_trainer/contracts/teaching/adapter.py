@@ -17,9 +17,9 @@ class Measures(msgspec.Struct, frozen=True, kw_only=True):
     kept: float | None = None  # share (0..1) of the answers right before that still are
     recalled_count: int = 0  # corrections asked
     kept_count: int = 0  # golden, earlier and own questions asked
-    # Of those of `kept`, the base's own answers, which nobody has confirmed: share and number.
+    # Of those of `kept`, the share of the base's own answers, which nobody has confirmed.
     own_kept: float | None = None
-    own_count: int = 0
+    own_count: int = 0  # of the base's own answers asked
     # Mean KL divergence (nats a token) from the base's predictions in answers of the base that were
     # not trained on; None where it was not measured.
     divergence: float | None = None

@@ -8,7 +8,6 @@ import os
 import shutil
 import socket
 import time
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,7 +33,8 @@ from tui_trainer.store import atomic, jobs, jsonl, model_files, paths
 from tui_trainer.store.data_sources import hub_dataset
 from tui_trainer.store.model_files import ModelFiles
 from tui_trainer.store.regular_files import open_regular, read_regular, without_mark
-from tui_trainer.store.runs import disk_reserve, evaluation_files, process_identity
+from tui_trainer.store.runs import disk_reserve, process_identity
+from tui_trainer.store.runs.run_paths import RunPaths
 
 T = TypeVar("T")
 
@@ -43,79 +43,8 @@ STALE_SECONDS = 120.0
 _PACKAGES = ("tui-trainer", "torch", "transformers", "peft", "safetensors", "numpy")
 
 
-@dataclass(frozen=True)
-class RunFolder:
+class RunFolder(RunPaths):
     """The files of one run. Reading a missing or damaged file returns None, or an empty list."""
-
-    path: Path
-
-    @property
-    def info_file(self) -> Path:
-        return self.path / "run.json"
-
-    @property
-    def state_file(self) -> Path:
-        return self.path / "state.json"
-
-    @property
-    def metrics_file(self) -> Path:
-        return self.path / "metrics.jsonl"
-
-    @property
-    def events_file(self) -> Path:
-        return self.path / "events.jsonl"
-
-    @property
-    def control_file(self) -> Path:
-        return self.path / "control.jsonl"
-
-    @property
-    def hardware_file(self) -> Path:
-        return self.path / "hardware.jsonl"
-
-    @property
-    def notices_file(self) -> Path:
-        return self.path / "notices.jsonl"
-
-    @property
-    def data_file(self) -> Path:
-        return self.path / "data.json"
-
-    @property
-    def augmented_file(self) -> Path:
-        return self.path / "augmented.json"
-
-    @property
-    def evaluation_file(self) -> Path:
-        return self.path / "evaluation.json"
-
-    @property
-    def evaluations_dir(self) -> Path:
-        return self.path / evaluation_files.FOLDER
-
-    @property
-    def gradients_file(self) -> Path:
-        return self.path / "gradients.json"
-
-    @property
-    def samples_file(self) -> Path:
-        return self.path / "samples.jsonl"
-
-    @property
-    def log_file(self) -> Path:
-        return self.path / "engine.log"
-
-    @property
-    def lock_file(self) -> Path:
-        return self.path / "engine.lock"
-
-    @property
-    def checkpoints_dir(self) -> Path:
-        return self.path / "checkpoints"
-
-    @property
-    def adapter_dir(self) -> Path:
-        return self.path / "adapter"
 
     def info(self) -> RunInfo | None:
         """`run.json` of a run that the engine trains; None for another program's."""
