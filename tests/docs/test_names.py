@@ -16,7 +16,8 @@ from tests.tables.reference import settings
 from tui_trainer.cli.main import root
 from tui_trainer.contracts.settings import Settings
 from tui_trainer.repl.command_table import COMMANDS
-from tui_trainer.store import jobs, toml
+from tui_trainer.store import jobs
+from tui_trainer.store.toml import reading
 from tui_trainer.tui.keymap import KEYS, display
 
 every_page = pytest.mark.parametrize("page", WRITTEN, ids=lambda page: page.name)
@@ -110,7 +111,7 @@ def test_every_job_and_configuration_is_one(tmp_path: Path) -> None:
             found += 1
             values = tomllib.loads(block.text)
             if block.mark == "config.toml":
-                toml.convert(values, Settings, page.name)
+                reading.convert(values, Settings, page.name)
             else:
                 assert jobs.check_job(values, tmp_path, page.name).data.train
     assert found > 5
