@@ -162,8 +162,10 @@ async def test_a_run_that_ended_badly_is_rolled_back(
     advise(folder, DIVERGENCE)
     app = session()
     async with app.run_test(size=(120, 40), notifications=True) as pilot:
-        await seen(app, "a roll back", "to step-00000040, with a peak")
-        await pilot.press("a")
+        await seen(app, "a goes back to step-00000040, with a peak", "N begins anew")
+        await pilot.press("R")
+        await seen(app, "lighthouse went wrong", "resume from the newest checkpoint anyway")
+        await pilot.press("escape", "a")
         await seen(app, "Roll lighthouse back to step-00000040")
         await pilot.press("y")
         await seen(app, "rolling back to step-00000040")

@@ -152,8 +152,8 @@ async def test_a_crash_shows_the_cause_and_the_key_that_resumes(
     folder = make_run("lighthouse", alive=False, log=log)
     app = session()
     async with app.run_test(size=(80, 24), notifications=True) as pilot:
-        await seen(app, "crashed", "ended unexpectedly after step 60", "R resumes it")
-        await seen(app, "[bold red]RuntimeError[/]: ·[2Jout of memory")
+        await seen(app, "crashed", "ended unexpectedly after step 60; d shows its")
+        await seen(app, "R resumes it from its last checkpoint", "R resume  N again  d details")
         await pilot.press("p")
         await seen(app, "lighthouse crashed; to resume it: press R")
         await pilot.press("R")

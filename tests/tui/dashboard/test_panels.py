@@ -226,7 +226,7 @@ def test_outcomes() -> None:
     make: Callable[..., RunView] = lambda **c: RunView(replace(RUN, **c), log_tail=("last",))  # noqa: E731
     assert outcome_of(RunView(RUN), "R").status == ""
     assert outcome_of(make(status="crashed"), "R resumes").hint == "R resumes"
-    assert outcome_of(make(status="crashed"), "R").log == ("last",)
+    assert outcome_of(make(status="crashed"), "R", "d").message.endswith("; d shows its log")
     assert "/runs/a/adapter" in outcome_of(make(status="completed"), "R").adapter
     reported = make(status="completed", message="the adapter is in /runs/a/adapter")
     assert outcome_of(reported, "R").adapter == ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +18,7 @@ from tui_trainer.launch.rollback_offer import (
 from tui_trainer.store.runs.run_folder import RunFolder
 from tui_trainer.text import formats
 from tui_trainer.text.formats import clean
+from tui_trainer.tui.common import run_status
 from tui_trainer.tui.common.dialogs.choice import ChoiceDialog, ChoiceOption
 from tui_trainer.tui.dashboard.advice_panel import (
     AdviceFacts,
@@ -208,6 +210,54 @@ class AdviceActions(RunPage):
                 session.show_notice(f"rolling back to {offer.checkpoint}")
 
         session.push_screen(ChoiceDialog(question, options), decide)
+
+    def way_out(self, view: RunView) -> str:
+        """What can be done next with an ended run, by which keys: only what works."""
+        session, run = self.session, view.summary
+        if session.monitor_only or not run.ours:
+            return session.resume_hint(run) if run.status in run_status.RESUMABLE else ""
+        keys = session.keymap
+        anew = f"{keys.shown_by_id('again')} begins anew with other settings"
+        if run.status not in run_status.RESUMABLE:
+            data = f"tui-trainer evaluate {shlex.quote(clean(run.id))} --data FILE"
+            return f"{keys.shown_by_id('adopt')} makes it an adapter for the chat; {data} judges it"
+        offer = self._rollback_offer(view)
+        if offer is not None:
+            return f"{keys.shown_by_id('apply')} goes back {offer.hint}; {anew}"
+        if self.is_damaged(view):
+            return f"{anew}: no checkpoint is from before it went wrong"
+        if not any(event.kind == "checkpoint" for event in view.events):
+            return f"{keys.shown_by_id('resume_run')} starts it again from step 0; {anew}"
+        return session.resume_hint(run)
+
+    def asks_before_resume(self) -> bool:
+        """Ask how to go on with an ended run that went wrong; False if it did not."""
+        view = self._run_view
+        if view is None or not self.is_damaged(view):
+            return False
+        run, offer = view.summary, self._rollback_offer(view)
+        question = f"{clean(run.name)} went wrong, and its newest checkpoint may be from after that"
+        options = [
+            ChoiceOption("resume", "r", "resume from the newest checkpoint anyway"),
+            ChoiceOption("stay", "escape", "cancel"),
+        ]
+        if offer is not None:
+            options.insert(0, ChoiceOption("back", "b", f"go back {offer.hint}"))
+
+        def decide(answer: str | None) -> None:
+            folder = RunFolder(run.path)
+            if answer == "back" and offer is not None:
+                self.session.engines.start(folder, offer.checkpoint, offer.peak)
+            elif answer == "resume":
+                self.session.engines.start(folder)
+
+        self.session.push_screen(ChoiceDialog(question, tuple(options)), decide)
+        return True
+
+    def is_damaged(self, view: RunView) -> bool:
+        """Whether an ended run went wrong, so that its last weights cannot be trained further."""
+        advice = newest_rate(view, self._muted_kinds(view))
+        return advice is not None and advice.kind in DAMAGING_KINDS
 
     def _rollback_offer(self, view: RunView) -> RollbackOffer | None:
         """The rollback that is offered for a run that failed or was stopped; computed once for

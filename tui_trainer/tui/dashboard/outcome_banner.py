@@ -14,7 +14,7 @@ from tui_trainer.tui.common.panel import Panel, stack
 from tui_trainer.watch.snapshots import RunView
 from tui_trainer.watch.unreadable_runs import UNREADABLE
 
-_LOG_LINES = 6
+_MOST_ROWS = 3
 
 
 @dataclass(frozen=True)
@@ -23,16 +23,16 @@ class OutcomeText:
 
     status: str = ""
     message: str = ""
-    log: tuple[str, ...] = ()  # the last lines of the engine's output
     hint: str = ""  # what to do next
     adapter: str = ""  # path of the result
 
 
-def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
-    """The outcome of an ended run, or why a run cannot be read. `resume` says how to resume it."""
+def outcome_of(view: RunView | None, hint: str, log_key: str = "") -> OutcomeText:
+    """The outcome of an ended run, or why a run cannot be read. `hint` says what can be done next;
+    `log_key` shows the output of a process that ended."""
     if view is None:
         return OutcomeText()
-    outcome, problem = _ended(view, resume), clean(view.summary.problem)
+    outcome, problem = _ended(view, hint, log_key), clean(view.summary.problem)
     if not problem:
         return outcome
     if not outcome.status:
@@ -40,7 +40,7 @@ def outcome_of(view: RunView | None, resume: str) -> OutcomeText:
     return replace(outcome, message="; ".join(filter(None, (outcome.message, problem))))
 
 
-def _ended(view: RunView, resume: str) -> OutcomeText:
+def _ended(view: RunView, hint: str, log_key: str) -> OutcomeText:
     if view.summary.kind != "run":
         return OutcomeText()
     status = view.summary.status
@@ -49,15 +49,16 @@ def _ended(view: RunView, resume: str) -> OutcomeText:
         if status == "crashed":
             step = formats.count(view.summary.step)
             message = f"the training process ended unexpectedly after step {step}"
-        log = tuple(clean(line) for line in view.log_tail[-_LOG_LINES:])
-        return OutcomeText(status, message, log, resume)
+            if log_key and view.log_tail:
+                message += f"; {log_key} shows its log"
+        return OutcomeText(status, message, hint)
     if status == "cancelled":
-        return OutcomeText(status, message, (), resume)
+        return OutcomeText(status, message, hint)
     if status in ("completed", "early_stopped"):
         if not view.summary.ours:
             return OutcomeText(status, message)
         adapter = clean(str(view.summary.path / "adapter"))
-        return OutcomeText(status, message, adapter="" if adapter in message else adapter)
+        return OutcomeText(status, message, hint, adapter="" if adapter in message else adapter)
     return OutcomeText()
 
 
@@ -76,18 +77,22 @@ class OutcomeBanner(Panel[OutcomeText]):
         return super().show(facts)
 
     def draw(self, facts: OutcomeText, width: int, height: int) -> Content:
-        screen = self.screen.size.height
-        room = _LOG_LINES if screen >= 44 else (4 if screen >= 32 else 2)
         first = Content.assemble(run_status.badge(facts.status), "  ", facts.message)
-        log = [
-            Content.styled(shorten(line, width), "$faint").truncate(width, ellipsis=True)
-            for line in facts.log[-room:]
-        ]
-        # A command can be copied, so it is never shortened; the adapter's path is: the details show
-        # it in full.
-        last = facts.hint or (shorten(f"adapter {facts.adapter}", width) if facts.adapter else "")
-        hint = Content.styled(last, "$accent")
-        joined = Content.assemble(first, "  ", hint) if last else first
-        if not log and joined.cell_length <= width:
+        if facts.adapter:  # the details show it in full
+            first = Content.assemble(first, "  ", shorten(f"adapter {facts.adapter}", width))
+        if not facts.hint:
+            return stack(*_at_most(wrapped(first, width), _MOST_ROWS, width))
+        hint = Content.styled(facts.hint, "$accent")
+        joined = Content.assemble(first, "  ", hint)
+        if joined.cell_length <= width:
             return joined
-        return stack(*wrapped(first, width), *log, *(wrapped(hint, width) if last else ()))
+        # A command in the hint can be copied, so that it is never shortened.
+        last = wrapped(hint, width)
+        return stack(*_at_most(wrapped(first, width), max(1, _MOST_ROWS - len(last)), width), *last)
+
+
+def _at_most(lines: list[Content], rows: int, width: int) -> list[Content]:
+    """The first lines, the last of them with an ellipsis where others follow."""
+    if len(lines) <= rows:
+        return lines
+    return [*lines[: rows - 1], Content.assemble(lines[rows - 1], " …").truncate(width)]

@@ -142,7 +142,8 @@ class DashboardScreen(AdviceActions, ChartActions):
         self.query_one(AdvicePanel).show(advice)
         self.query_one(JobPanel).show(job_facts_of(run))
         self.query_one(EventsLog).show(entries_of(run))
-        self.query_one(OutcomeBanner).show(outcome_of(run, self.session.resume_hint(run.summary)))
+        log_key = self.session.keymap.shown_by_id("details")
+        self.query_one(OutcomeBanner).show(outcome_of(run, self.way_out(run), log_key))
 
     def refresh_chat(self) -> None:
         if not self._composed():
@@ -178,6 +179,9 @@ class DashboardScreen(AdviceActions, ChartActions):
     def is_key_enabled(self, key: Key) -> bool:
         if key.id in ("apply", "dismiss"):
             return self._can_apply if key.id == "apply" else self._has_advice
+        view = self._run_view
+        if key.id == "resume_run" and view is not None and self.is_damaged(view):
+            return False  # it would train unusable weights further: the banner says what works
         return run_hints.is_useful(key, self.target())
 
     def key_hint(self, key: Key) -> tuple[str, int]:

@@ -120,11 +120,13 @@ class RunActions:
             status = run_status.label(run.status)
             self._app.show_notice(f"{run.name} is {status}; there is nothing to resume", "warning")
         else:
-            broken = broken_rate(RunFolder(run.path))
-            if broken is None:
-                self._start_again(run)
-            else:
+            from tui_trainer.tui.dashboard.advice_actions import AdviceActions  # on first use
+
+            broken, page = broken_rate(RunFolder(run.path)), self._app.screen
+            if broken is not None:
                 self._ask_about_broken_rate(run, broken)
+            elif not (isinstance(page, AdviceActions) and page.asks_before_resume()):
+                self._start_again(run)
 
     def _ask_about_broken_rate(self, run: RunSummary, broken: BrokenRate) -> None:
         rate = formats.rate(broken.rate)
