@@ -14,7 +14,7 @@ from tui_trainer.contracts.teaching.adapter import Measures
 from tui_trainer.contracts.teaching.feedback import RatedExample, Rating, Turn
 from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingRecord
 from tui_trainer.evaluation import gate
-from tui_trainer.teaching import promotion_gate, trigger
+from tui_trainer.teaching import answer_cache, promotion_gate, trigger
 from tui_trainer.teaching.answer_cache import AnswerCache, Ask
 from tui_trainer.teaching.plan import MEASURED_RATE, learning_rate, read_plan, write_plan
 from tui_trainer.teaching.retention.replay import RetentionReserve
@@ -293,3 +293,26 @@ def test_answers_of_the_base_are_retained_or_replayed(tmp_path: Path) -> None:
     replayed = planned(tmp_path / "b", TeachingSettings(retain_weight=0.0))
     assert replayed.retain is None
     assert replayed.replay is not None and replayed.replay_per_step == 16
+
+
+def test_answers_are_stored_part_by_part_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(answer_cache, "_AT_ONCE", 2)
+    questions = [[Turn("user", str(number))] for number in range(5)]
+    asked: list[list[str]] = []
+    seen: list[tuple[int, int]] = []
+
+    def ask(part: list[list[Turn]]) -> list[str]:
+        if len(asked) == 2:
+            raise UserError("cancelled")
+        asked.append([turns[-1].content for turns in part])
+        return [f"answer {turns[-1].content}" for turns in part]
+
+    cache = AnswerCache(tmp_path, "model")
+    with pytest.raises(UserError, match="cancelled"):
+        cache.answers(questions, ask, lambda done, total: seen.append((done, total)))
+    assert seen == [(0, 5), (2, 5), (4, 5)], "nothing is asked again that was answered before"
+    asked.clear()
+    assert cache.answers(questions, ask) == [f"answer {number}" for number in range(5)]
+    assert asked == [["4"]]

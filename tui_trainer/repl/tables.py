@@ -99,7 +99,7 @@ def training_table(records: Sequence[TrainingRecord]) -> events.TextTable:
 def progress(record: TrainingRecord) -> str:
     """How far a training has come: `8 of 10 learned, step 12, about 40 s left`."""
     if record.state != "training":
-        return record.state
+        return f"{record.state}: {record.message}" if record.message else record.state
     parts = []
     if record.learned is not None:
         parts.append(f"{record.learned} of {record.taught} learned")

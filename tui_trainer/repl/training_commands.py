@@ -120,7 +120,9 @@ class TrainingCommands:
 
     def _progress(self) -> str:
         running = [
-            r for r in self._context.trainer.trainings() if r.state in ("training", "checking")
+            record
+            for record in self._context.trainer.trainings()
+            if record.state in OPEN_STATES and (record.state != "queued" or record.message)
         ]
         return "; ".join(f"training {record.id}: {progress(record)}" for record in running)
 

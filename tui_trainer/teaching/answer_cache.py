@@ -16,6 +16,8 @@ from tui_trainer.store import atomic, jsonl, paths
 KEPT_FILES = 12
 Ask = Callable[[list[list[Turn]]], list[str]]
 
+_AT_ONCE = 64  # questions that are asked together, before their answers are stored
+
 
 class _Line(msgspec.Struct, frozen=True):
     question: str  # a hash of the turns, so that questions are not stored in clear
@@ -29,16 +31,27 @@ class AnswerCache:
         """`model` identifies base, adapters and limit, so that answers can be reused."""
         self._file = folder / f"{hashlib.sha256(model.encode()).hexdigest()[:24]}.jsonl"
 
-    def answers(self, questions: Sequence[Sequence[Turn]], ask: Ask) -> list[str]:
-        """The answers in the order of the questions; only unknown ones are passed to `ask`."""
+    def answers(
+        self,
+        questions: Sequence[Sequence[Turn]],
+        ask: Ask,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[str]:
+        """The answers in the order of the questions; only unknown ones are passed to `ask`, in
+        parts that are stored one by one. `on_progress` is called with the questions asked so far
+        and all that are asked."""
         known = self._read()
         keys = [question_id(turns) for turns in questions]
         new = {key: list(turns) for key, turns in zip(keys, questions, strict=True)
                if key not in known}  # fmt: skip
         if new:
-            found = dict(zip(new, ask(list(new.values())), strict=True))
-            known |= found
-            self._write(found)
+            asked = list(new)
+            for start in range(0, len(asked), _AT_ONCE):
+                part = asked[start : start + _AT_ONCE]
+                on_progress(start, len(asked))
+                found = dict(zip(part, ask([new[key] for key in part]), strict=True))
+                known |= found
+                self._write(found)
         return [known[key] for key in keys]
 
     def _read(self) -> dict[str, str]:

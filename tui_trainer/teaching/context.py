@@ -46,6 +46,8 @@ class TeachingContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     cancelled_ids: set[str] = field(default_factory=set)
     current_id: str | None = None
+    # Called with the questions asked so far and all, before a training; set by the training.
+    on_asked: Callable[[int, int], None] = lambda _done, _total: None
 
     @property
     def base(self) -> str:
@@ -79,7 +81,7 @@ class TeachingContext:
         def ask(questions: list[list[Turn]]) -> list[str]:
             return self.ask(questions, "live" if adapters else None, max_new_tokens)
 
-        return lambda questions: cache.answers(questions, ask)
+        return lambda questions: cache.answers(questions, ask, self.on_asked)
 
     def ask(
         self,

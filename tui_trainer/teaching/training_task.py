@@ -45,6 +45,9 @@ from tui_trainer.text import formats
 MAX_STARTS = 2
 
 
+_LEAST_SHOWN = 10  # questions asked before a training, so that their number is shown
+
+
 class TrainingTask:
     """Runs one training, resuming it in whichever state it is.
 
@@ -58,6 +61,7 @@ class TrainingTask:
         self._entry = entry
         self._seen: tuple[int, int | None] = (-1, None)
         self._state_seen: RunState | None = None
+        self._asked_since = 0.0
 
     def run(self) -> None:
         """Runs until the training has ended or the session ends."""
@@ -108,7 +112,11 @@ class TrainingTask:
         if not corrections:
             self._end("cancelled", "its examples were dropped before it started")
             return
-        reserve = gather(context, ready, corrections, settings)
+        context.on_asked = self._show_asked
+        try:
+            reserve = gather(context, ready, corrections, settings)
+        finally:
+            context.on_asked = lambda _done, _total: None
         share = null_space_share(reserve, settings)
         parent = parent_adapter(context.adapters, context.base, ready.base_hash, settings, share)
         start = None if parent is None else (parent, context.adapters.folder(parent))
@@ -124,6 +132,21 @@ class TrainingTask:
             expected_seconds=expected_seconds(folder, job, ready, os.cpu_count() or 1),
             limit_seconds=time_limit.set_by_user(settings),
             message="",
+        )
+
+    def _show_asked(self, done: int, total: int) -> None:
+        """Say what takes so long before the first training of a base."""
+        if total < _LEAST_SHOWN:
+            return
+        if not done:
+            self._asked_since = time.monotonic()
+        left = ""
+        if done:
+            seconds = (time.monotonic() - self._asked_since) * (total - done) / done
+            left = f", about {formats.duration(seconds)} left"
+        self._put(
+            message=f"asking the model what it must keep, once: {formats.count(done)} of "
+            f"{formats.plural(total, 'question')}{left}"
         )
 
     def _create_run(self, job: Job) -> RunFolder:
