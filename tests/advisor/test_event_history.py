@@ -129,8 +129,11 @@ def test_settings_of_job_and_configuration(tmp_path: Path) -> None:
     ("wanted", "expected"),
     [
         ({"auto_aply": True}, "unknown key advisor.auto_aply; did you mean advisor.auto_apply?"),
-        ({"muted": ["boredom"]}, "muted[0]: invalid enum value 'boredom'"),
-        ({"max_changes": -1}, "max_changes: expected `int` >= 0"),
+        (
+            {"muted": ["boredom"]},
+            'muted[0]: "boredom" is not one of oscillation, plateau',
+        ),
+        ({"max_changes": -1}, "max_changes: a whole number of at least 0 is needed, not -1"),
         (
             {"min_learning_rate": 1.0, "max_learning_rate": 0.1},
             "min_learning_rate is above max_learning_rate",

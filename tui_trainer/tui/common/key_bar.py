@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from textual.content import Content
+from textual.style import Style
 
 from tui_trainer.tui.common.panel import Panel
 
@@ -35,11 +36,9 @@ class KeyBar(Panel[tuple[Hint, ...]]):
         return Content.assemble(" ", Content("  ").join(hints))
 
     def _hint(self, hint: Hint) -> Content:
-        return Content.from_markup(
-            f"[@click={hint.action}][bold $accent]$key[/] [$faint]$label[/][/]",
-            key=hint.key,
-            label=hint.label,
-        )
+        text = Content.assemble((hint.key, "bold $accent"), " ", (hint.label, "$faint"))
+        # Markup cannot hold an action with a negative number.
+        return text.stylize(Style.from_meta({"@click": hint.action}))
 
 
 def fitting(hints: tuple[Hint, ...], width: int) -> list[Hint]:
