@@ -32,7 +32,7 @@ JOB = """
 model = "builtin"
 [data]
 train = {train}
-val_split = 0.001
+val_split = 0.00001
 max_length = 320
 workers = 2
 [training]
