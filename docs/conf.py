@@ -9,8 +9,11 @@ source_suffix = {".md": "markdown"}
 exclude_patterns = ["_build"]
 
 myst_heading_anchors = 3  # links such as measurements.md#teaching
-suppress_warnings: list[str] = []
 
 html_theme = "alabaster"
-html_theme_options = {"description": "Fine-tune language models in the terminal"}
+html_theme_options = {
+    "description": "Fine-tune language models in the terminal",
+    "page_width": "1240px",  # tables are wide
+    "body_max_width": "1000px",
+}
 html_show_sourcelink = False

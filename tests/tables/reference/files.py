@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import inspect
 import io
+import re
+import sys
 import tokenize
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple, get_args, get_origin
 
 import msgspec
 
@@ -126,7 +128,8 @@ def fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
     alone: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
-            comments[token.start[0]] = token.string.lstrip("# ")
+            text = token.string.lstrip("# ")
+            comments[token.start[0]] = re.sub(r"\bNone\b", "null", text)
             if not token.line[: token.start[1]].strip():
                 alone.add(token.start[0])
     declared = ast.parse(source).body[0]
@@ -139,9 +142,19 @@ def fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
             first -= 1
         last = node.end_lineno or node.lineno
         text = " ".join(comments[line] for line in range(first, last + 1) if line in comments)
-        parts = [part.strip() for part in ast.unparse(node.annotation).split("|")]
-        shown = " or ".join(part for part in parts if part != "msgspec.UnsetType")
-        yield Field(_name_in_file(node), shown.replace("None", "null"), text)
+        yield Field(_name_in_file(node), _type_text(kind, ast.unparse(node.annotation)), text)
+
+
+def _type_text(kind: type[msgspec.Struct], annotation: str) -> str:
+    """A type as the class writes it; the values of a `Literal` that has a name."""
+    found = []
+    for part in (part.strip() for part in annotation.split("|")):
+        named = getattr(sys.modules[kind.__module__], part, None)
+        if get_origin(named) is Literal:
+            found += [f'"{value}"' for value in get_args(named)]
+        elif part != "msgspec.UnsetType":
+            found.append(part.replace("None", "null"))
+    return " or ".join(found)
 
 
 def _name_in_file(node: ast.AnnAssign) -> str:
@@ -174,8 +187,8 @@ def page() -> str:
     parts = [
         "# Files",
         "Files that matter are written to a temporary name, flushed and renamed; those with lines "
-        "are only appended to. Anyone may read them while they are written. Only their owner can: "
-        "files are created with mode 0600, folders with 0700.",
+        "are only appended to, so that any program may read them meanwhile. Files are created with "
+        "mode 0600 and folders with 0700: only their owner can read them.",
         "## A run folder",
         "`NAME-DATE-TIME-XXXX` in the folder of runs (`--runs-dir`, `runs_dir` of the "
         "configuration).",
