@@ -94,6 +94,7 @@ async def test_y_starts_again_with_the_value_that_is_enough(
         assert app.focus_path == again.path
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("key", ["n", "escape"])
 async def test_n_opens_the_form_as_it_was(
     session: Session, seen: Seen, becomes: Becomes, key: str, runs_dir: Path

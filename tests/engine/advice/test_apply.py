@@ -77,6 +77,7 @@ def test_events_are_what_a_replay_gives_through_a_stop_and_a_resume(
     assert msgspec.convert(event.detail, Advice) == first
 
 
+@pytest.mark.slow
 def test_applying_goes_smoothly_keeps_the_schedule_and_survives_a_kill(
     make_run: MakeRun, run_engine: Engine, at_step: At
 ) -> None:
@@ -175,6 +176,7 @@ def test_resumed_with_another_rate_the_schedule_has_that_peak(
     )
 
 
+@pytest.mark.slow
 def test_a_change_that_made_it_worse_is_undone(
     make_run: MakeRun, run_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
