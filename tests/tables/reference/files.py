@@ -27,7 +27,7 @@ from tui_trainer.store.feedback import feedback_store
 from tui_trainer.store.runs import checkpoint_scores, checkpoints, disk_reserve
 from tui_trainer.store.runs.run_paths import RunPaths
 from tui_trainer.store.runs.sent_notices import SentNotice
-from tui_trainer.teaching import training_queue
+from tui_trainer.teaching import promotion_gate, training_queue
 
 # Further files of a run folder: a pattern, and what the file has.
 _INSIDE = {
@@ -66,6 +66,7 @@ HOME = {
     "adapters/.trash/": "Deleted adapters, until `tui-trainer adapters purge`.",
     f"teaching/{training_queue.JOURNAL}": "The queue of trainings, appended.",
     "teaching/*/plan.json": "What a training is to teach, and how it is checked.",
+    f"teaching/*/{promotion_gate.FILE}": "The check of a training's adapter: answers lost and won.",
     "teaching/*/*.jsonl": "Rows of a training; in `answers/` earlier answers of a base, kept.",
     "teaching/teacher.lock": "Held by the session that trains.",
     "cache/": "May be deleted at any time: tokens of data sets (`tokens/`), answers of interrupted "

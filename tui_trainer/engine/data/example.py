@@ -91,6 +91,9 @@ class Examples(Sequence[Example]):
     def __iter__(self) -> Iterator[Example]:
         return map(self.__getitem__, range(len(self)))
 
+    def __add__(self, other: Sequence[Example]) -> list[Example]:
+        return [*self, *other]
+
     def __eq__(self, other: object) -> bool:
         return (
             isinstance(other, Sequence)
