@@ -316,3 +316,16 @@ def test_answers_are_stored_part_by_part_and_counted(
     asked.clear()
     assert cache.answers(questions, ask) == [f"answer {number}" for number in range(5)]
     assert asked == [["4"]]
+
+
+def test_losing_everything_is_judged_by_the_limits_of_teaching_alone() -> None:
+    items = [known(str(number), "right") for number in range(8)]
+    right = {str(number): "right" for number in range(8)}
+    asked = {
+        "live": answering(**right),
+        "base": answering(**right),
+        "candidate": answering(new="yes"),
+    }
+    lenient = TeachingSettings(min_kept=0.0)
+    verdict = promotion_gate.judge([known("new", "yes", "taught")], items, asked, lenient)
+    assert verdict.objection is None and len(verdict.report.lost) == 8
