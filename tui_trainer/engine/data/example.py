@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, overload
 import numpy as np
 import numpy.typing as npt
 
+from tui_trainer.engine.data.tokens.token_arrays import decode
+
 if TYPE_CHECKING:
     from tui_trainer.engine.data.rows import Row
     from tui_trainer.engine.data.tokens.token_table import TokenTable
@@ -55,11 +57,9 @@ class Examples(Sequence[Example]):
         weights: npt.NDArray[np.float64],
         labels: Integers | None = None,
         groups: list[str] | None = None,
-        *,
-        retained: bool = False,
     ) -> None:
         """`weights`, `labels` and `groups` have a value for each example of `tokens`."""
-        self._columns = _Columns(tokens, rows, labels, groups, retained)
+        self._columns = _Columns(tokens, rows, labels, groups, retained=False)
         self._weights = weights
         self._order: Integers = np.arange(len(tokens), dtype=np.int64)
 
@@ -74,13 +74,13 @@ class Examples(Sequence[Example]):
 
     def __getitem__(self, index: int | slice) -> Example | Examples:
         if isinstance(index, slice):
-            return self.take(np.arange(len(self))[index])
+            return self.take(index)
         at = int(self._order[index])
         own = self._columns
-        ids, learned = own.tokens.tokens_of(at)
+        ids, mask = decode(own.tokens.coded_of(at))
         return Example(
-            ids,
-            learned,
+            ids.tolist(),
+            mask.astype(np.int8).tolist(),
             float(self._weights[at]),
             None if own.labels is None else int(own.labels[at]),
             "" if own.groups is None else own.groups[at],
@@ -103,7 +103,7 @@ class Examples(Sequence[Example]):
 
     __hash__ = None  # type: ignore[assignment]  # as lists
 
-    def take(self, indices: Integers) -> Examples:
+    def take(self, indices: Integers | slice) -> Examples:
         """Return the examples at the indices; one may occur several times."""
         taken = Examples.__new__(Examples)
         taken._columns, taken._weights = self._columns, self._weights
@@ -121,13 +121,13 @@ class Examples(Sequence[Example]):
     def with_factors(self, factors: npt.NDArray[np.float64]) -> Examples:
         """Return the same examples with their weights multiplied by the factor of their class."""
         assert self._columns.labels is not None  # noqa: S101  (only with classes)
-        changed = self.take(np.arange(len(self)))
+        changed = self[:]
         changed._weights = self._weights * factors[self._columns.labels]
         return changed
 
     def as_retained(self) -> Examples:
         """Return the same examples as ones that keep the base's predictions."""
-        changed = self.take(np.arange(len(self)))
+        changed = self[:]
         changed._columns = replace(self._columns, retained=True)
         return changed
 
@@ -139,7 +139,8 @@ class Examples(Sequence[Example]):
     @property
     def lengths(self) -> Integers:
         """Number of tokens of each example."""
-        return np.diff(self._columns.tokens.bounds)[self._order]
+        bounds = self._columns.tokens.bounds
+        return bounds[self._order + 1] - bounds[self._order]
 
     @property
     def learned_counts(self) -> Integers:
@@ -167,6 +168,5 @@ class Examples(Sequence[Example]):
     def numbers(self) -> Iterator[tuple[Integers, Integers]]:
         """Yield the token ids and the learned mask of each example."""
         for at in self._order.tolist():
-            coded = self._columns.tokens.coded_of(at).astype(np.int64)
-            mask = coded < 0
-            yield np.where(mask, ~coded, coded), mask.astype(np.int64)
+            ids, mask = decode(self._columns.tokens.coded_of(at))
+            yield ids.astype(np.int64), mask.astype(np.int64)

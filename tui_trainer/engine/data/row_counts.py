@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from tui_trainer.contracts.runs.data_report import MOST_LOCATIONS, LeftOutRows, UnusedField
 from tui_trainer.engine.data import known_fields as known
 from tui_trainer.engine.data.known_fields import LeftOut, RowFields
+from tui_trainer.engine.data.rows import Row
 
 
 class _Occurrences:
@@ -21,6 +24,15 @@ class _Occurrences:
         first = self.where.setdefault(name, [])
         if len(first) < MOST_LOCATIONS:
             first.append(where)
+
+
+class Mark(NamedTuple):
+    """A number that may mark the answer of a row as right or wrong."""
+
+    row: int  # its number
+    shape: str  # by which the row was recognised
+    field: str  # name
+    value: float
 
 
 class RowCounts:
@@ -43,6 +55,23 @@ class RowCounts:
                 self.fields.add(name, where)
             else:
                 self.columns[known.printable(name)] = None
+
+    def leave_out_wrong(self, marked: Sequence[Mark], rows: Sequence[Row]) -> list[int]:
+        """Return the numbers of the rows of a file with a mark of 0 or -1, which are left out,
+        unless other numbers in the file's column show that it has classes."""
+        classes = {mark.field for mark in marked if mark.value not in known.MARK_NUMBERS}
+        wrong: set[int] = set()
+        for mark in marked:
+            if mark.row in wrong:
+                continue
+            if mark.field in classes:
+                self.fields.add(mark.field, rows[mark.row].where)
+            elif mark.value <= 0:
+                self.leave_out(LeftOut(known.marked_wrong(mark.field)), rows[mark.row].where)
+                self.shapes[mark.shape] -= 1
+                wrong.add(mark.row)
+        self.shapes += Counter()  # without those that have no row any more
+        return sorted(wrong)
 
     def left_out(self) -> list[LeftOutRows]:
         return [

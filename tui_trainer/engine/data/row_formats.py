@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +17,7 @@ from tui_trainer.engine.data.column_mapping import ColumnMapping
 from tui_trainer.engine.data.files.data_files import Unreadable, read_objects
 from tui_trainer.engine.data.files.row_store import RowStore, select
 from tui_trainer.engine.data.known_fields import LeftOut, RowFields, has_content
-from tui_trainer.engine.data.row_counts import RowCounts
+from tui_trainer.engine.data.row_counts import Mark, RowCounts
 from tui_trainer.engine.data.rows import Message, ReadRows, Row
 from tui_trainer.engine.data.turns import check_answers, content_of, decoded, parse_turns, tools_of
 from tui_trainer.text.formats import count
@@ -86,7 +85,7 @@ def _read_file(
 ) -> list[int]:
     """Add the rows of a file, and return the numbers of those that are wrong answers."""
     parse = _labelled_row if labelled else _row
-    marked: list[tuple[int, str, str, float]] = []  # number of the row, shape, field, value
+    marked: list[Mark] = []
     for unit, number, values in read_objects(file):
         where = f"{file.name} {unit} {number}"
         if isinstance(values, Unreadable):
@@ -100,31 +99,11 @@ def _read_file(
                 mapping.note(values)
             counts.leave_out(out, where)
             continue
-        marked += [(len(store), fields.shape, *mark) for mark in fields.numbers.items()]
+        marked += [Mark(len(store), fields.shape, *mark) for mark in fields.numbers.items()]
         counts.note_unused(fields, where)
         counts.shapes[fields.shape] += 1
         store.append(row if weight == 1 else replace(row, source_weight=weight))
-    return _wrong_answers(marked, store, counts)
-
-
-def _wrong_answers(
-    marked: Sequence[tuple[int, str, str, float]], store: RowStore, counts: RowCounts
-) -> list[int]:
-    """Return the numbers of the rows with a mark of 0 or -1, unless other numbers in the file's
-    column show that it has classes."""
-    classes = {name for _, _, name, value in marked if value not in known.MARK_NUMBERS}
-    wrong: set[int] = set()
-    for number, shape, name, value in marked:
-        if number in wrong:
-            continue
-        if name in classes:
-            counts.fields.add(name, store[number].where)
-        elif value <= 0:
-            counts.leave_out(LeftOut(known.marked_wrong(name)), store[number].where)
-            counts.shapes[shape] -= 1
-            wrong.add(number)
-    counts.shapes += Counter()  # without those that have no row any more
-    return sorted(wrong)
+    return counts.leave_out_wrong(marked, store)
 
 
 def _row(fields: RowFields, where: str) -> Row:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import tempfile
+from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from typing import IO, Any, overload
@@ -27,7 +28,37 @@ _BLOCK = 256 * 1024  # bytes that are read at once
 Indices = npt.NDArray[np.int64]
 
 
-class RowStore(Sequence[Row]):
+class StoredRows(Sequence[Row]):
+    """Rows that are read when they are asked for; compared and sliced as a list of them."""
+
+    @abstractmethod
+    def _at(self, index: int) -> Row:
+        """Return a row by its number, from 0."""
+
+    @overload
+    def __getitem__(self, index: int) -> Row: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> list[Row]: ...
+
+    def __getitem__(self, index: int | slice) -> Row | list[Row]:
+        numbers = range(len(self))[index]
+        return self._at(numbers) if isinstance(numbers, int) else [self._at(at) for at in numbers]
+
+    def __iter__(self) -> Iterator[Row]:
+        return map(self._at, range(len(self)))
+
+    def __eq__(self, other: object) -> bool:
+        return (
+            isinstance(other, Sequence)
+            and len(self) == len(other)
+            and all(one == another for one, another in zip(self, other, strict=True))
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # as lists
+
+
+class RowStore(StoredRows):
     """A sequence of rows that only grows."""
 
     def __init__(self, rows: Iterable[Row] = ()) -> None:
@@ -55,27 +86,11 @@ class RowStore(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._ends) if self._file is not None else len(self._rows)
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self[at] for at in range(*index.indices(len(self)))]
+    def _at(self, index: int) -> Row:
         if self._file is None:
             return self._rows[index]
-        at = range(len(self))[index]
-        return self._decoder.decode(self._bytes(self._ends[at - 1] if at else 0, self._ends[at]))
-
-    def __iter__(self) -> Iterator[Row]:
-        return map(self.__getitem__, range(len(self)))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and _same(self, other)
-
-    __hash__ = None  # type: ignore[assignment]  # it grows
+        start = self._ends[index - 1] if index else 0
+        return self._decoder.decode(self._bytes(start, self._ends[index]))
 
     def _move_to_file(self) -> None:
         self._file = scratch_file()
@@ -96,15 +111,19 @@ class RowStore(Sequence[Row]):
         self._ends.append(self._written)
 
     def _bytes(self, start: int, end: int) -> bytes:
-        if start < self._block_start or end > self._block_start + len(self._block):
+        """Read from the file; more than is asked for where rows are read one after another."""
+        block_end = self._block_start + len(self._block)
+        if start < self._block_start or end > block_end:
             assert self._file is not None  # noqa: S101  (only then there are bytes)
             self._file.flush()
-            self._block = os.pread(self._file.fileno(), max(_BLOCK, end - start), start)
+            follows = self._block_start <= start <= block_end
+            size = max(_BLOCK, end - start) if follows else end - start
+            self._block = os.pread(self._file.fileno(), size, start)
             self._block_start = start
         return self._block[start - self._block_start : end - self._block_start]
 
 
-class SelectedRows(Sequence[Row]):
+class SelectedRows(StoredRows):
     """Some rows of a store, in the given order; an index may occur several times."""
 
     def __init__(self, rows: Sequence[Row], indices: Indices) -> None:
@@ -114,24 +133,8 @@ class SelectedRows(Sequence[Row]):
     def __len__(self) -> int:
         return len(self._indices)
 
-    @overload
-    def __getitem__(self, index: int) -> Row: ...
-
-    @overload
-    def __getitem__(self, index: slice) -> list[Row]: ...
-
-    def __getitem__(self, index: int | slice) -> Row | list[Row]:
-        if isinstance(index, slice):
-            return [self._rows[at] for at in self._indices[index].tolist()]
+    def _at(self, index: int) -> Row:
         return self._rows[int(self._indices[index])]
-
-    def __iter__(self) -> Iterator[Row]:
-        return map(self._rows.__getitem__, self._indices.tolist())
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Sequence) and _same(self, other)
-
-    __hash__ = None  # type: ignore[assignment]  # as lists
 
     def select(self, indices: Indices) -> SelectedRows:
         """Return some of these rows."""
@@ -165,7 +168,3 @@ def scratch_file() -> IO[Any]:
             f"{paths.cache_dir()} or {tempfile.gettempdir()}: {error}",
             1,
         ) from error
-
-
-def _same(one: Sequence[Row], other: Sequence[object]) -> bool:
-    return len(one) == len(other) and all(a == b for a, b in zip(one, other, strict=True))

@@ -57,7 +57,7 @@ def pack(tokens: Tokens) -> PackedTokens:
     )
 
 
-def decode(coded: Coded) -> tuple[list[int], list[int]]:
-    """Return the token ids and the learned mask of coded tokens."""
+def decode(coded: Coded) -> tuple[Coded, npt.NDArray[np.bool_]]:
+    """Return the token ids of coded tokens, and which of them are learned."""
     mask = coded < 0
-    return np.where(mask, ~coded, coded).tolist(), mask.astype(np.int8).tolist()
+    return np.where(mask, ~coded, coded), mask

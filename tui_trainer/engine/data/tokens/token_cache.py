@@ -13,7 +13,7 @@ import os
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import msgspec
 import tokenizers
@@ -76,15 +76,8 @@ class TokenCache:
     def _load(self, file: Path, rows: int) -> TokenTable | None:
         """Return an entry; None where it is missing, damaged or not of `rows` rows."""
         entry = sealed_cache.open_entry(file)
-        if entry is None:
-            return None
-        start = sealed_cache.DIGEST_BYTES
-        try:
-            table = read_table(entry, start, os.fstat(entry.fileno()).st_size - start)
-        except (OSError, ValueError, msgspec.MsgspecError):
-            table = None
+        table = None if entry is None else _table_of(entry)
         if table is None or table.total != rows:
-            entry.close()
             return None
         self._used.add(file)
         return table
@@ -94,13 +87,24 @@ class TokenCache:
         self._used.add(file)
         try:
             sealed_cache.write(file, table.chunks(), MOST_BYTES, self._used)
+            # The temporary file, if there is one, is then no longer needed.
+            return table if table.in_memory else _table_of(file.open("rb")) or table
         except OSError as error:
             self.problem = (
                 f"the token cache cannot be written, so the next run tokenises again: {error}"
             )
             return table
-        # The temporary file, if there is one, is then no longer needed.
-        return table if table.in_memory else self._load(file, table.total) or table
+
+
+def _table_of(entry: IO[bytes]) -> TokenTable | None:
+    """Return the tokens in an open entry; None where it has something else. The entry is closed
+    where it is not needed any more."""
+    start = sealed_cache.DIGEST_BYTES
+    try:
+        return read_table(entry, start, os.fstat(entry.fileno()).st_size - start)
+    except (OSError, ValueError, msgspec.MsgspecError):
+        entry.close()
+        return None
 
 
 def identity(tokenizer: Any) -> bytes | None:

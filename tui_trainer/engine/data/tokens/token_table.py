@@ -12,7 +12,7 @@ import numpy as np
 
 from tui_trainer.contracts.errors import UserError
 from tui_trainer.engine.data.files.row_store import scratch_file
-from tui_trainer.engine.data.tokens.token_arrays import Coded, Integers, PackedTokens, decode
+from tui_trainer.engine.data.tokens.token_arrays import Coded, Integers, PackedTokens
 
 MOST_IN_MEMORY = 64 << 20  # bytes of coded tokens; more are in a file
 _WIDTH = 4  # bytes of a coded token
@@ -61,10 +61,6 @@ class TokenTable:
     def coded_of(self, example: int) -> Coded:
         """Return the coded tokens of one example."""
         return self._slice(int(self.bounds[example]), int(self.bounds[example + 1]))
-
-    def tokens_of(self, example: int) -> tuple[list[int], list[int]]:
-        """Return the token ids and the learned mask of one example."""
-        return decode(self.coded_of(example))
 
     def _slice(self, first: int, last: int) -> Coded:
         if isinstance(self.coded, CodedFile):
