@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -67,7 +68,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
     passed: bool  # whether nothing blocks it
     blocked: list[str]  # sentences: what blocks it
     notices: list[str] = []  # sentences about what cannot be told
-    threshold: float = THRESHOLD  # by how much a mean may be lower
+    threshold: float | None = THRESHOLD  # by how much a mean may be lower; None: any
     lost: list[ChangedItem] = []  # items that only the first model has right
     won: list[ChangedItem] = []  # items that only the second model has right
     aggregates: list[Paired] = []
@@ -76,7 +77,7 @@ class GateReport(msgspec.Struct, frozen=True, kw_only=True):
 def decide(
     golden: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
     data: tuple[Sequence[EvaluatedItem], Sequence[EvaluatedItem]],
-    threshold: float = THRESHOLD,
+    threshold: float | None = THRESHOLD,
     limits: Sequence[Limit] = (),
 ) -> GateReport:
     """Decide on the second model of each pair of items, measured on the same rows.
@@ -84,25 +85,27 @@ def decide(
     A golden item that only the first model has right blocks, and so does a missed limit. A mean
     over the data's items blocks where it is lower by at least `threshold` and the test shows that
     it is not chance; the tests share the error level, so that equal models are blocked in at most
-    `LEVEL` of all cases.
+    `LEVEL` of all cases. Without a threshold no mean blocks.
     """
     lost, won = _changed(*golden, golden=True)
     blocked = [f"{formats.plural(len(lost), 'golden answer')} lost"] if lost else []
     blocked += below(limits)
     aggregates = compare(*data)
     notices = []
+    allowed = math.inf if threshold is None else threshold
     for found in aggregates:
-        if found.change <= -threshold and found.verdict == "worse":
+        if found.change > -allowed:
+            continue
+        fall = (
+            f"{found.metric}: lower by {formats.score(-found.change)} on "
+            f"{formats.plural(found.items, 'item')}"
+        )
+        if found.verdict == "worse":
             blocked.append(
-                f"{found.metric}: lower by {formats.score(-found.change)} on "
-                f"{formats.plural(found.items, 'item')}, which is not chance ({found.test}); "
-                f"{formats.score(threshold)} is allowed"
+                f"{fall}, which is not chance ({found.test}); {formats.score(allowed)} is allowed"
             )
-        elif found.change <= -threshold:
-            notices.append(
-                f"{found.metric}: lower by {formats.score(-found.change)} on "
-                f"{formats.plural(found.items, 'item')}, {found.verdict}"
-            )
+        else:
+            notices.append(f"{fall}, {found.verdict}")
     others = _changed(*data, golden=False)
     return GateReport(
         passed=not blocked,

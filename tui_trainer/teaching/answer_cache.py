@@ -15,8 +15,13 @@ from tui_trainer.store import atomic, jsonl, paths
 
 KEPT_FILES = 12
 Ask = Callable[[list[list[Turn]]], list[str]]
+OnAsked = Callable[[int, int], None]  # called with the questions asked so far and all
 
 _AT_ONCE = 64  # questions that are asked together, before their answers are stored
+
+
+def no_progress(_done: int, _total: int) -> None:
+    """Report nothing."""
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -35,7 +40,7 @@ class AnswerCache:
         self,
         questions: Sequence[Sequence[Turn]],
         ask: Ask,
-        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+        on_progress: OnAsked = no_progress,
     ) -> list[str]:
         """The answers in the order of the questions; only unknown ones are passed to `ask`, in
         parts that are stored one by one. `on_progress` is called with the questions asked so far

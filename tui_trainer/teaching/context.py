@@ -17,7 +17,7 @@ from tui_trainer.contracts.teaching.training import TeachingSettings, TrainingRe
 from tui_trainer.store.adapters.adapter_store import AdapterStore
 from tui_trainer.store.feedback.conversations import ConversationStore
 from tui_trainer.store.feedback.feedback_store import FeedbackStore
-from tui_trainer.teaching.answer_cache import AnswerCache, Ask
+from tui_trainer.teaching.answer_cache import AnswerCache, Ask, OnAsked, no_progress
 from tui_trainer.teaching.model_client import TeachingModel
 from tui_trainer.teaching.training_queue import QueueEntry, TrainingQueue
 
@@ -46,8 +46,6 @@ class TeachingContext:
     stopping: threading.Event = field(default_factory=threading.Event)
     cancelled_ids: set[str] = field(default_factory=set)
     current_id: str | None = None
-    # Called with the questions asked so far and all, before a training; set by the training.
-    on_asked: Callable[[int, int], None] = lambda _done, _total: None
 
     @property
     def base(self) -> str:
@@ -68,7 +66,14 @@ class TeachingContext:
         """Every example for this base."""
         return [e for e in self.feedback.examples() if e.base_model == self.base]
 
-    def asker(self, ready: ModelReady, *, live: bool, max_new_tokens: int) -> Ask:
+    def asker(
+        self,
+        ready: ModelReady,
+        *,
+        live: bool,
+        max_new_tokens: int,
+        on_progress: OnAsked = no_progress,
+    ) -> Ask:
         """A function that answers questions by the active adapters (`live`) or the base alone,
         with at most `max_new_tokens` tokens; known answers come from the cache."""
         adapters = self._live() if live else []
@@ -81,7 +86,7 @@ class TeachingContext:
         def ask(questions: list[list[Turn]]) -> list[str]:
             return self.ask(questions, "live" if adapters else None, max_new_tokens)
 
-        return lambda questions: cache.answers(questions, ask, self.on_asked)
+        return lambda questions: cache.answers(questions, ask, on_progress)
 
     def ask(
         self,

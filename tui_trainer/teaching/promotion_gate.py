@@ -29,8 +29,6 @@ _SPARE_TOKENS = 8
 FILE = "gate.json"
 _NAMED = 3  # lost answers in a message
 _SHOWN = 40  # characters of each
-# By how much the share of right answers may fall: any fall is less, as teaching has its own limits.
-_ANY = 2.0
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ def judge(
             for i, item in enumerate(known)
         ],
     )
-    report = gate.decide(([], []), items, _ANY, limits(before, after, settings))
+    report = gate.decide(([], []), items, None, limits(before, after, settings))
     return GateResult(before, after, report)
 
 

@@ -112,11 +112,7 @@ class TrainingTask:
         if not corrections:
             self._end("cancelled", "its examples were dropped before it started")
             return
-        context.on_asked = self._show_asked
-        try:
-            reserve = gather(context, ready, corrections, settings)
-        finally:
-            context.on_asked = lambda _done, _total: None
+        reserve = gather(context, ready, corrections, settings, self._show_asked)
         share = null_space_share(reserve, settings)
         parent = parent_adapter(context.adapters, context.base, ready.base_hash, settings, share)
         start = None if parent is None else (parent, context.adapters.folder(parent))

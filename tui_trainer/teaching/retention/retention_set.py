@@ -8,7 +8,7 @@ from tui_trainer.contracts.chat.protocol import ModelReady
 from tui_trainer.contracts.teaching.feedback import RatedExample, Turn
 from tui_trainer.contracts.teaching.training import TeachingSettings
 from tui_trainer.evaluation import answer_matching
-from tui_trainer.teaching.answer_cache import Ask
+from tui_trainer.teaching.answer_cache import Ask, OnAsked, no_progress
 from tui_trainer.teaching.context import TeachingContext
 from tui_trainer.teaching.retention import replay
 from tui_trainer.teaching.retention.replay import RetentionReserve
@@ -28,9 +28,12 @@ def gather(
     ready: ModelReady,
     corrections: Sequence[RatedExample],
     settings: TeachingSettings,
+    on_progress: OnAsked = no_progress,
 ) -> RetentionReserve:
     """What is replayed, and what is asked before and after a training. Raises `UserError`."""
-    ask = context.asker(ready, live=True, max_new_tokens=settings.max_new_tokens)
+    ask = context.asker(
+        ready, live=True, max_new_tokens=settings.max_new_tokens, on_progress=on_progress
+    )
     examples = context.examples()
     earlier = _still_right(replay.without_corrected(replay.earlier(examples), corrections), ask)
     golden = replay.golden(context.base)
@@ -41,7 +44,7 @@ def gather(
         return RetentionReserve(
             replayed, held_out, earlier, replay.without_corrected(before, corrections)
         )
-    base = context.asker(ready, live=False, max_new_tokens=OWN_TOKENS)
+    base = context.asker(ready, live=False, max_new_tokens=OWN_TOKENS, on_progress=on_progress)
     answered = _own_answers(base)
     own = replay.without_corrected(answered, corrections)
     retained, held_out = replay.split_held_out(own)
