@@ -155,7 +155,7 @@ def load(job: str, overrides: tuple[str, ...]) -> Job:
     """Load the job of a file, or the packaged example. Raises `UserError`."""
     path = Path(job).expanduser()
     if job == EXAMPLE and not path.exists():
-        path = paths.examples() / "lighthouse.toml"
+        path = paths.example_job()
     return jobs.load_job(path, overrides)
 
 

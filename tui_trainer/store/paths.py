@@ -59,6 +59,11 @@ def examples() -> Path:
     return _PACKAGE / "examples"
 
 
+def example_job() -> Path:
+    """The job of the packaged example."""
+    return examples() / "lighthouse.toml"
+
+
 def themes() -> list[Path]:
     """The folders of palettes; those in the last one, the user's own, override the others.
 

@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> RunFolder:
     run = RunFolder(tmp_path / "run")
     run.path.mkdir()
     atomic.write_json(
-        run.info_file, run_folder._info("small", "small", job, tmp_path / "base", None)
+        run.info_file, run_folder._info("small", "small", job, tmp_path / "base", None, ("", {}))
     )
     return run
 

@@ -7,7 +7,6 @@ import importlib.util
 import io
 import math
 import os
-import secrets
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,13 +17,13 @@ import msgspec
 
 from tui_trainer.cli.common import options, output
 from tui_trainer.contracts.errors import UserError, reason_of
+from tui_trainer.store import atomic
 from tui_trainer.text import formats
 
 if TYPE_CHECKING:
     from tui_trainer.cli.runs.export_rows import ExportRows
 
 FORMATS = ("csv", "jsonl", "parquet")
-_PRIVATE = 0o600
 
 
 @click.command()
@@ -107,22 +106,10 @@ def _write_file(rows: ExportRows, file_format: str, target: Path) -> None:
             with target.open("wb") as device:
                 _write(rows, file_format, device)
         else:
-            _replace(rows, file_format, Path(os.path.realpath(target)))
+            with atomic.replacing(Path(os.path.realpath(target)), durable=True) as file:
+                _write(rows, file_format, file)
     except OSError as error:
         raise UserError(f"{target} cannot be written: {reason_of(error)}", 1) from None
-
-
-def _replace(rows: ExportRows, file_format: str, target: Path) -> None:
-    temporary = target.with_name(f".{target.name}.{secrets.token_hex(4)}.tmp")
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, _PRIVATE)
-        with os.fdopen(descriptor, "wb") as file:
-            _write(rows, file_format, file)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _write(rows: ExportRows, file_format: str, file: IO[bytes]) -> None:

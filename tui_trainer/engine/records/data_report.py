@@ -62,7 +62,7 @@ def _same_files(info: RunInfo) -> bool:
     """Return whether the data files have the same content as when the run was created."""
     try:
         return hash_files(jobs.data_files(info.job))[0] == info.data_hash
-    except (OSError, UserError):
+    except UserError:
         return False
 
 

@@ -128,8 +128,9 @@ def create_run(runs_dir: Path, job: Job, name: str | None = None) -> RunFolder:
     label = paths.safe_name(name or job.name, "run name")
     base = paths.builtin_model() if job.model == "builtin" else Path(job.model)
     files = model_files.inspect_whole(base) if base.is_dir() else None
+    hashes = hash_files(jobs.data_files(job))
     folder = _new_folder(runs_dir, label)
-    info = _info(folder.path.name, label, job, base, files)
+    info = _info(folder.path.name, label, job, base, files, hashes)
     message = "waiting for the engine"
     _write_first(folder, info, RunState(state="idle", updated_at=time.time(), message=message))
     return folder
@@ -240,23 +241,35 @@ def find_run(reference: str, runs_dir: Path) -> RunFolder:
 
 def hash_files(files: list[Path]) -> tuple[str, dict[str, str]]:
     """One SHA-256 over the contents of all files, in order, and that of each file, by path. Of a
-    data set of the hub the id is hashed; `DataReport.fingerprint` is of its rows, too."""
+    data set of the hub the id is hashed; `DataReport.fingerprint` is of its rows, too. Raises
+    `UserError`."""
     each = {}
     whole = hashlib.sha256()
     for file in files:
         if hub_dataset(file) is not None:
             digest = hashlib.sha256(str(file).encode()).hexdigest()
         else:
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            try:
+                with file.open("rb") as stream:
+                    digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            except OSError as error:
+                raise UserError(f"{file} cannot be read: {reason_of(error)}") from None
         each[str(file)] = digest
         whole.update(digest.encode())
     return whole.hexdigest(), each
 
 
-def _info(run_id: str, name: str, job: Job, base: Path, files: ModelFiles | None) -> RunInfo:
-    """`run.json` of a job. `files` is the content of the base's folder; None if it is not local."""
-    data_hash, data_files = hash_files(jobs.data_files(job))
+def _info(
+    run_id: str,
+    name: str,
+    job: Job,
+    base: Path,
+    files: ModelFiles | None,
+    hashes: tuple[str, dict[str, str]],
+) -> RunInfo:
+    """`run.json` of a job. `files` is the content of the base's folder; None if it is not local;
+    `hashes` are those of the data files."""
+    data_hash, data_files = hashes
     return RunInfo(
         id=run_id,
         name=name,

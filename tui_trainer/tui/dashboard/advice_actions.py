@@ -205,11 +205,14 @@ class AdviceActions(RunPage):
 
         def decide(answer: str | None) -> None:
             if answer == "back":
-                folder = RunFolder(view.summary.path)
-                session.engines.start(folder, offer.checkpoint, offer.peak)
-                session.show_notice(f"rolling back to {offer.checkpoint}")
+                self._roll_back(view, offer)
 
         session.push_screen(ChoiceDialog(question, options), decide)
+
+    def _roll_back(self, view: RunView, offer: RollbackOffer) -> None:
+        folder = RunFolder(view.summary.path)
+        self.session.engines.start(folder, offer.checkpoint, offer.peak)
+        self.session.show_notice(f"rolling back to {offer.checkpoint}")
 
     def way_out(self, view: RunView) -> str:
         """What can be done next with an ended run, by which keys: only what works."""
@@ -245,11 +248,11 @@ class AdviceActions(RunPage):
             options.insert(0, ChoiceOption("back", "b", f"go back {offer.hint}"))
 
         def decide(answer: str | None) -> None:
-            folder = RunFolder(run.path)
             if answer == "back" and offer is not None:
-                self.session.engines.start(folder, offer.checkpoint, offer.peak)
+                self._roll_back(view, offer)
             elif answer == "resume":
-                self.session.engines.start(folder)
+                self.session.engines.start(RunFolder(run.path))
+                self.session.show_notice(f"resuming {clean(run.name)}")
 
         self.session.push_screen(ChoiceDialog(question, tuple(options)), decide)
         return True

@@ -14,7 +14,7 @@ from textual.content import Content
 from textual.widget import AwaitMount, Widget
 from textual.widgets import Button, Static
 
-from tui_trainer.contracts.errors import UserError, reason_of
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
@@ -35,7 +35,6 @@ from tui_trainer.tui.new_run.schedule_preview import schedule_chart, schedule_li
 from tui_trainer.tui.run_charts.chart_pane import ChartPane
 from tui_trainer.watch.snapshots import FolderView
 
-_EXAMPLE = "lighthouse.toml"
 _READY = "ready to start"
 _LINE_WIDTH = 32
 _CHECK_DELAY = 0.1  # seconds after the last key; looking for files on a slow disk takes a while
@@ -200,9 +199,6 @@ class NewRunScreen(Page):
             made = run_folder.create_run(folder, job)
         except UserError as error:
             self.post_message(RunFailedToStart(str(error)))
-        except OSError as error:
-            reason = f"the run folder cannot be created in {folder}: {reason_of(error)}"
-            self.post_message(RunFailedToStart(reason))
         else:
             self.post_message(RunMade(made))
 
@@ -289,6 +285,6 @@ def summary_of(checked: CheckedForm) -> str:
 def example() -> Job | None:
     """The example job; None if it is missing or invalid."""
     try:
-        return jobs.load_job(paths.examples() / _EXAMPLE)
+        return jobs.load_job(paths.example_job())
     except UserError:
         return None

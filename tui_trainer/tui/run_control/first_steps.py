@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tui_trainer.contracts.errors import UserError, reason_of
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.store import jobs, paths
 from tui_trainer.store.runs import run_folder
 from tui_trainer.tui.common.background import in_background
 from tui_trainer.tui.common.session import AppSession
 from tui_trainer.tui.messages import NoticePosted, RunMade
-
-EXAMPLE = "lighthouse.toml"
 
 
 def train_example(app: AppSession) -> None:
@@ -27,12 +25,9 @@ def train_example(app: AppSession) -> None:
 
 def _make(app: AppSession, runs_dir: Path) -> None:
     try:
-        made = run_folder.create_run(runs_dir, jobs.load_job(paths.examples() / EXAMPLE))
+        made = run_folder.create_run(runs_dir, jobs.load_job(paths.example_job()))
     except UserError as error:
         app.post_message(NoticePosted(str(error), "error"))
-    except OSError as error:
-        reason = f"{reason_of(error)}: the run folder cannot be created in {runs_dir}"
-        app.post_message(NoticePosted(reason, "error"))
     else:
         app.post_message(RunMade(made))
 

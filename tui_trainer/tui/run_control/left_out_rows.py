@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import msgspec
 from textual.screen import Screen
 
-from tui_trainer.contracts.errors import UserError, reason_of
+from tui_trainer.contracts.errors import UserError
 from tui_trainer.contracts.job import Job
 from tui_trainer.contracts.runs.data_report import TooManyLeftOut
 from tui_trainer.contracts.runs.run import RunInfo
@@ -85,14 +85,10 @@ def _ask(
 def _start_again(app: QuestionHost, end: EngineEnd, name: str, job: Job) -> None:
     """Create the run with another job and remove the refused one, in a thread: hashing the data may
     take long."""
-    runs_dir = end.path.parent
     try:
-        made = run_folder.create_run(runs_dir, job, name)
+        made = run_folder.create_run(end.path.parent, job, name)
     except UserError as error:
         app.post_message(NoticePosted(str(error), "error"))
-    except OSError as error:
-        reason = f"{reason_of(error)}: the run folder cannot be created in {runs_dir}"
-        app.post_message(NoticePosted(reason, "error"))
     else:
         _remove(app, partial(untrained_run.replace, RunFolder(end.path), made))
         app.post_message(RunMade(made))

@@ -11,19 +11,18 @@ if TYPE_CHECKING:
     from tui_trainer.watch.snapshots import RunSummary
 
 _FINISHED = frozenset({"completed", "early_stopped"})
+_OF_OURS = frozenset({"resume_run", "adopt", "again"})  # keys for runs of this program
 
 
 def is_useful(key: Key, run: RunSummary | None) -> bool:
     """Whether a key has something to do with this run."""
+    if run is None:
+        return key.id not in COMMAND_KEYS | _OF_OURS
     if key.id in COMMAND_KEYS:
-        return run is not None and run.commandable
-    if key.id == "resume_run":
-        return run is not None and run.ours and run.status in run_status.RESUMABLE
-    if key.id == "adopt":
-        ended = run is not None and run.status in _FINISHED | {"cancelled"}
-        return ended and run is not None and run.ours
-    if key.id == "again":
-        return run is not None and run.ours
+        return run.commandable
+    states = {"resume_run": run_status.RESUMABLE, "adopt": _FINISHED | {"cancelled"}}.get(key.id)
+    if key.id in _OF_OURS:
+        return run.ours and (states is None or run.status in states)
     return True
 
 
