@@ -57,11 +57,10 @@ def key_of(path: Path) -> str:
 def bad_value(value: object, annotation: Any) -> str:
     """Why `value` is not of the type, with the values that are, and the nearest of them."""
     shown = text_of(value)
+    known = [str(choice) for choice in choices(annotation)]
     info = _bare(inspect.type_info(annotation))
     if isinstance(info, inspect.LiteralType) and info.values:
-        known = [str(choice) for choice in choices(annotation)]
         return f"{shown} is not {_choice(known)}{hint(value, known)}"
-    known = [str(choice) for choice in choices(annotation)]
     return f"{_needed(annotation)} is needed, not {shown}{hint(value, known)}"
 
 

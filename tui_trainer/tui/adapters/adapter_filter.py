@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from tui_trainer.store.adapters.adapter_store import AdapterEntry
 from tui_trainer.watch.query.adapter_fields import ADAPTERS, matching, score_names
-from tui_trainer.watch.query.query import ItemQuery, parse_for
+from tui_trainer.watch.query.query import ItemQuery, in_effect, parse_for
 
 
 class AdapterFilter:
@@ -25,11 +25,11 @@ class AdapterFilter:
         typed = parse_for(ADAPTERS, text, scores)
         if typed.problem is not None:
             return typed.problem
-        self._query, self.text = typed, text.strip()
-        incomplete = typing and typed.may_continue([*ADAPTERS.fields, *scores])
-        if incomplete and not self.matching(every):
-            self._query = ItemQuery(ADAPTERS, typed.terms[:-1])
-            self.text = self.text.rpartition(" ")[0]
+        names = [*ADAPTERS.fields, *scores] if typing else []
+        now = time.time()
+        self._query, self.text = in_effect(
+            typed, text, names, lambda query: any(matching(every, query, now))
+        )
         return None
 
     def matching(self, every: Sequence[AdapterEntry]) -> tuple[AdapterEntry, ...]:

@@ -25,7 +25,7 @@ from tui_trainer.tui.runs.run_rows import ColumnLayout, Sorting
 from tui_trainer.tui.runs.run_table import RunHeading, RunTable
 from tui_trainer.tui.runs.score_loader import ScoreLoader
 from tui_trainer.watch.query import fields, query, run_scores
-from tui_trainer.watch.query.query import Query
+from tui_trainer.watch.query.query import ItemQuery, Query
 from tui_trainer.watch.snapshots import FolderView, RunSummary
 
 _REFRESH_SECONDS = 5.0  # of the ages; everything else changes with a snapshot
@@ -42,7 +42,7 @@ class RunsScreen(Page):
 
     def __init__(self) -> None:
         super().__init__()
-        self._query = Query()
+        self._query: ItemQuery[RunSummary] = Query()
         self._filter_text = ""  # of `_query`
         self._sorting = Sorting()
         self._layout: ColumnLayout = run_rows.layout_for(80)
@@ -222,19 +222,14 @@ class RunsScreen(Page):
             self._scores.read(view.runs, done)
         self._filter.show_problem(typed.problem)
         if typed.problem is None:
-            text = self._filter.text.strip()
-            if self._is_incomplete(typed, view):
-                typed, text = Query(typed.terms[:-1]), text.rpartition(" ")[0]
-            self._query, self._filter_text = typed, text
-
-    def _is_incomplete(self, typed: Query, view: FolderView) -> bool:
-        """Whether the last word is the start of a condition still being typed and matches no
-        run: the list is not filtered by it yet."""
-        names = (*fields.BY_NAME, *self._keys())
-        if not self._filter.is_typed or not typed.may_continue(names):
-            return False
-        now = time.time()
-        return not any(typed.matches(r, now, self._values(r.path)) for r in view.runs)
+            names = (*fields.BY_NAME, *self._keys()) if self._filter.is_typed else ()
+            now = time.time()
+            self._query, self._filter_text = query.in_effect(
+                typed,
+                self._filter.text,
+                names,
+                lambda asked: any(asked.matches(r, now, self._values(r.path)) for r in view.runs),
+            )
 
     def _keys(self) -> set[str]:
         """The names of the runs' own values: keys of their configurations, and scores."""

@@ -100,6 +100,20 @@ class ItemQuery(Generic[Item]):
         )
 
 
+def in_effect(
+    typed: ItemQuery[Item],
+    text: str,
+    names: Iterable[str],
+    matches_any: Callable[[ItemQuery[Item]], bool],
+) -> tuple[ItemQuery[Item], str]:
+    """Return the query that a list is filtered by while its conditions are typed, and its text:
+    without a last word that matches nothing and with which one of `names` starts."""
+    text = text.strip()
+    if not typed.may_continue(names) or matches_any(typed):
+        return typed, text
+    return ItemQuery(typed.schema, typed.terms[:-1]), text.rpartition(" ")[0]
+
+
 def _run_text(run: RunSummary) -> str:
     state = f"{run.shown_status}\n{run.status}\n{run.status.replace('_', '-')}"
     return f"{run.name}\n{state}\n{run.tool}\n{run.id}"

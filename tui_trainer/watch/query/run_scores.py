@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tui_trainer.evaluation import metrics
 from tui_trainer.watch.query.fields import QueryField, score_field
-from tui_trainer.watch.query.query import Query
+from tui_trainer.watch.query.query import ItemQuery
 from tui_trainer.watch.snapshots import RunSummary
 
 Scores = Mapping[Path, Mapping[str, float]]  # of each run, by its path; by name, as `test.accuracy`
@@ -18,7 +18,7 @@ def names_of(scores: Scores) -> set[str]:
     return {name for own in scores.values() for name in own}
 
 
-def named_in(query: Query, known: Collection[str]) -> list[str]:
+def named_in(query: ItemQuery[RunSummary], known: Collection[str]) -> list[str]:
     """The known scores that a query is about, in its order."""
     return list(dict.fromkeys(t.field for t in query.terms if t.key and t.field in known))
 
