@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import tui_trainer
+from tests import bash
 
 HERE = Path(__file__).parent
 SECONDS = 800
@@ -62,17 +62,7 @@ def test_case(case: Path, tmp_path: Path) -> None:
         "TUI_TRAINER_HOME": str(tmp_path / "home"),
         "PYTHONPATH": os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH")))),
     }
-    ran = subprocess.run(
-        ["bash", "check.sh"],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=SECONDS,
-        check=False,
-    )
+    ran = bash.run(["check.sh"], folder, environment, SECONDS)
     if ran.returncode == NOT_RUN:
         pytest.skip(f"check.sh could not decide: {ran.stdout.strip() or 'no output'}")
     output = f"check.sh ended with {ran.returncode}:\n{ran.stdout}"

@@ -5,13 +5,13 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
-import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from tests import bash
 from tests.benchmarks.monitor.terminal import Terminal
 from tests.docs.pages import GUIDES, README, REPOSITORY, Block, Page
 from tests.tables.reference import files
@@ -66,17 +66,7 @@ def _clone(folder: Path) -> Path:
 
 
 def _run(text: str, folder: Path, environment: Mapping[str, str]) -> None:
-    found = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", text],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        timeout=PATIENCE,
-        check=False,
-    )
+    found = bash.run(["-euo", "pipefail", "-c", text], folder, environment, PATIENCE)
     assert found.returncode == 0, f"{text}\n{found.stdout}"
     assert "Traceback" not in found.stdout, f"{text}\n{found.stdout}"
 

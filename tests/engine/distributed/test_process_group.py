@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from safetensors.torch import load_file
 
 import tui_trainer
+from tests.engine.distributed.conftest import NO_DROPOUT, Start, family
 from tui_trainer.contracts.runs.run import CommandName, Event
 from tui_trainer.store.runs import checkpoints, run_control, run_folder
 from tui_trainer.store.runs.run_folder import RunFolder
@@ -25,7 +24,6 @@ from tui_trainer.store.runs.run_folder import RunFolder
 pytestmark = pytest.mark.slow
 
 Metrics = Callable[[RunFolder], dict[tuple[str, int], dict[str, Any]]]
-Start = Callable[..., subprocess.Popen[bytes]]
 Wait = Callable[..., None]
 MakeRun = Callable[..., RunFolder]
 
@@ -37,42 +35,6 @@ SLOW_STEPS: dict[str, Any] = {
     "eval_every": 7,
     "checkpoint_every": 5,
 }
-LAUNCH_TWO = ("-m", "torch.distributed.run", "--nproc-per-node", "2")
-NO_DROPOUT = {"rank": 4, "alpha": 8, "dropout": 0.0}  # its random numbers differ by process
-
-
-@pytest.fixture
-def start() -> Iterator[Start]:
-    """Starts the engine in new processes, with output to `engine.log`; all end with the test."""
-    started: list[subprocess.Popen[bytes]] = []
-
-    def run(
-        folder: RunFolder,
-        module: Sequence[str] = (),
-        script: str | None = None,
-        *arguments: str,
-    ) -> subprocess.Popen[bytes]:
-        engine = ["-m", "tui_trainer.engine"] if script is None else [script]
-        command = [sys.executable, *module, *engine, str(folder.path), *arguments]
-        with folder.log_file.open("ab") as log:
-            started.append(subprocess.Popen(command, stdout=log, stderr=log))
-        return started[-1]
-
-    yield run
-    for process in started:
-        for each in family(process):
-            with contextlib.suppress(psutil.Error):
-                each.kill()
-        process.wait()
-
-
-def family(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
-    """A launcher and the processes that it started."""
-    try:
-        parent = psutil.Process(process.pid)
-        return [parent, *parent.children(recursive=True)]
-    except psutil.NoSuchProcess:
-        return []
 
 
 def steps(folder: RunFolder) -> int:
@@ -266,122 +228,6 @@ def test_bad_input_is_reported_with_exit_status_2(make_run: MakeRun, start: Star
     assert "nothing" in state.message
 
 
-TROUBLE = """
-import os, sys
-from tui_trainer.engine import __main__, loop
-
-sums = loop.weighted_sum
-
-def troubled(model, batch, way, **options):
-    if os.environ["RANK"] == "1":
-        if batch.segments is not None and len(batch.segments.lengths) > 1:
-            raise MemoryError
-        if loop_state["passes"] == 6:
-            loop_state["passes"] += 1
-            summed, hits = sums(model, batch, way, **options)
-            return summed * float("nan"), hits
-        loop_state["passes"] += 1
-    return sums(model, batch, way, **options)
-
-loop_state = {"passes": 0}
-loop.weighted_sum = troubled
-sys.exit(__main__.main(sys.argv[1:]))
-"""
-
-
-def test_problems_of_one_process_are_handled_by_all(
-    make_run: MakeRun,
-    run_engine: Callable[..., int],
-    start: Start,
-    metrics: Metrics,
-    tmp_path: Path,
-) -> None:
-    script = tmp_path / "troubled.py"
-    script.write_text(TROUBLE)
-    settings = {"batch_size": 4, "max_steps": 6, "eval_every": 0, "checkpoint_every": 0}
-    one, two = (
-        make_run(lora=NO_DROPOUT, training=settings),
-        make_run(lora=NO_DROPOUT, training=settings),
-    )
-    together = start(two, module=LAUNCH_TWO, script=str(script))
-    assert run_engine(one) == 0
-    assert together.wait(120) == 0, two.log_tail()
-    warned = [event.message for event in two.events() if event.kind == "warning"]
-    assert any(message.startswith("out of memory with 2 examples per pass") for message in warned)
-    rows = metrics(two)
-    skipped = [step for kind, step in rows if rows[kind, step].get("nonfinite")]
-    assert len(skipped) == 1
-    for step in range(1, skipped[0]):
-        assert rows["train", step]["loss"] == pytest.approx(metrics(one)["train", step]["loss"])
-    assert rows["train", 6]["loss"] is not None
-
-
-CANCELLED = """
-import os, sys, time
-from pathlib import Path
-from tui_trainer.contracts.runs.run import Command
-from tui_trainer.engine import __main__
-from tui_trainer.engine.distributed import process_group
-from tui_trainer.engine.validation import validation_progress
-from tui_trainer.engine.validation.validation_progress import ValidationProgress
-from tui_trainer.store import atomic
-
-validation_progress.REPORT_SECONDS = 0.0
-made, add = [], ValidationProgress.add
-
-def first_of_second(progress):
-    if progress not in made:
-        made.append(progress)
-        return len(made) == 2
-    return False
-
-def cancelled(progress, *arguments):
-    if first_of_second(progress):
-        if os.environ["RANK"] == "0":
-            with atomic.appending(Path(sys.argv[1]) / "control.jsonl") as lines:
-                lines.append(Command(id="skip", time=time.time(), command="skip-evaluation"))
-        elif sys.argv.pop() == "none":
-            ranks = progress._session.ranks
-            note = f"{process_group._STOP}-{ranks._divisions}"
-            process_group._store().wait([note])
-    return add(progress, *arguments)
-
-ValidationProgress.add = cancelled
-sys.exit(__main__.main(sys.argv[1:2]))
-"""
-
-
-@pytest.mark.parametrize("sharding", ["none", "fsdp"])
-def test_an_evaluation_of_two_processes_is_cancelled_in_both(
-    make_run: MakeRun,
-    run_engine: Callable[..., int],
-    start: Start,
-    metrics: Metrics,
-    tmp_path: Path,
-    sharding: str,
-) -> None:
-    script = tmp_path / "cancelled.py"
-    script.write_text(CANCELLED)
-    settings = {"batch_size": 1, "checkpoint_every": 0, "max_steps": 6, "eval_every": 2}
-    data = {"val_split": 0.5}
-    one = make_run(data=data, lora=NO_DROPOUT, training=settings)
-    two = make_run(
-        data=data, lora=NO_DROPOUT, training={**settings, "processes": 2, "sharding": sharding}
-    )
-    together = start(two, LAUNCH_TWO, str(script), sharding)
-    assert run_engine(one) == 0
-    assert together.wait(240) == 0, two.log_tail()
-    (answer,) = [event for event in two.events() if event.kind == "command"]
-    assert answer.message == (
-        "evaluation at step 4 cancelled after 2 of 10 examples; training continues"
-    )
-    alone, shared = metrics(one), metrics(two)
-    assert {step for kind, step in shared if kind == "eval"} == {2, 6}
-    for key, row in shared.items():
-        name = "loss" if key[0] == "train" else "val_loss"
-        assert row[name] == pytest.approx(alone[key][name], rel=5e-5)
-
-
 def test_only_the_first_of_two_machines_writes_the_run_folder(
     make_run: MakeRun, start: Start, tmp_path: Path
 ) -> None:
@@ -400,32 +246,6 @@ def test_only_the_first_of_two_machines_writes_the_run_folder(
     assert folder.status() == "completed"
     assert [file.name for file in elsewhere.path.iterdir()] == ["engine.log"]
     assert process_count(folder) == 2
-
-
-BROKEN = """
-import os, sys
-from tui_trainer.engine import __main__, loop
-
-def broken(model, batch, way, **options):
-    raise RuntimeError("its cable is loose")
-
-if os.environ["RANK"] == "1":
-    loop.weighted_sum = broken
-sys.exit(__main__.main(sys.argv[1:]))
-"""
-
-
-def test_the_run_reports_the_error_of_another_process(
-    make_run: MakeRun, start: Start, tmp_path: Path
-) -> None:
-    script = tmp_path / "broken.py"
-    script.write_text(BROKEN)
-    folder = make_run()
-    assert start(folder, module=LAUNCH_TWO, script=str(script)).wait(120) == 1
-    state = folder.state()
-    assert state is not None
-    assert (state.state, state.step) == ("failed", 0)
-    assert state.message == "process 1: RuntimeError: its cable is loose"
 
 
 def test_accelerate_launches_a_job_file_and_writes_one_run(

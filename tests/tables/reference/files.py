@@ -130,7 +130,7 @@ def fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type == tokenize.COMMENT:
             text = token.string.lstrip("# ")
-            comments[token.start[0]] = re.sub(r"\bNone\b", "null", text)
+            comments[token.start[0]] = _as_json(text)
             if not token.line[: token.start[1]].strip():
                 alone.add(token.start[0])
     declared = ast.parse(source).body[0]
@@ -144,6 +144,11 @@ def fields(kind: type[msgspec.Struct]) -> Iterator[Field]:
         last = node.end_lineno or node.lineno
         text = " ".join(comments[line] for line in range(first, last + 1) if line in comments)
         yield Field(_name_in_file(node), _type_text(kind, ast.unparse(node.annotation)), text)
+
+
+def _as_json(text: str) -> str:
+    """A text with values as the files have them."""
+    return re.sub(r"\bNone\b", "null", text)
 
 
 def _type_text(kind: type[msgspec.Struct], annotation: str) -> str:
@@ -173,6 +178,7 @@ def _records() -> Iterator[str]:
         yield f"### `{name}`"
         for kind in kinds:
             summary = " ".join(inspect.cleandoc(kind.__doc__ or "").split("\n\n")[0].split())
+            summary = _as_json(summary)
             yield f"**{kind.__name__}**: {summary}"
             rows = [[f"`{f.name}`", f"`{f.type}`", cell(f.comment)] for f in fields(kind)]
             if rows:
