@@ -265,3 +265,17 @@ def test_constant_columns_take_no_memory() -> None:
     table.extend({"step": np.array([1e4]), "examples": np.array([4.0]), "null": np.array([1.0])})
     assert table.table().column("examples")[-3:].tolist() == [8, 8, 4]
     assert table.table().count("null") == 1
+
+
+@pytest.mark.parametrize("again", [math.nan, 5.0])
+def test_the_newest_row_of_a_long_run_is_replaced_exactly(again: float) -> None:
+    """Its best and its last value are those of the rows, not of the entries of several rows."""
+    table, exact = GrowingTable(MOST), Exact()
+    rows = [{"step": float(step), "loss": 10.0 + step % 7} for step in range(1, 48)]
+    rows[6]["loss"], rows[-2]["loss"], rows[-1]["loss"] = -2.0, 4.0, -3.0
+    for chunk in (rows, [{"step": 47.0, "loss": again}]):
+        table.extend(columns_of(chunk))
+        for row in chunk:
+            exact.add(row)
+        assert table.table().thinning > 1
+        assert_known(table.table(), exact, "loss")

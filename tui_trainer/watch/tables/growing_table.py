@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from tui_trainer.watch.snapshots import MISSING, Column, MetricTable, is_missing
+from tui_trainer.watch.snapshots import MISSING, Column, ColumnSummary, MetricTable, is_missing
 from tui_trainer.watch.tables import metric_names
 from tui_trainer.watch.tables.bucketed_column import GrowingColumn, add_all
 
@@ -32,6 +32,9 @@ class GrowingTable:
         self._published = 0
         self._rows = 0  # including the pending ones
         self._pending: dict[str, Column] = {}
+        # Summaries of the rows before the newest, while that is an entry of its own behind buckets,
+        # from which they could not be told exactly once it is replaced.
+        self._earlier: dict[str, ColumnSummary] | None = None
         self._table: MetricTable | None = MetricTable()
 
     def __len__(self) -> int:
@@ -49,16 +52,22 @@ class GrowingTable:
         """A read-only snapshot of the rows so far."""
         if self._table is None:
             pending, self._pending = self._pending, {}
-            while pending:
-                room = self.most - self._count
-                if room:
-                    self._put(_rows_of(pending, slice(0, room)), 1)
-                    pending = _rows_of(pending, slice(room, None))
-                    pending = pending if len(pending["step"]) else {}
-                else:
-                    self._halve()
+            if pending:
+                self._put_singly(_rows_of(pending, slice(0, -1)))
+                self._earlier = {name: one.summary for name, one in self._columns.items()}
+                self._put_singly(_rows_of(pending, slice(-1, None)))
             self._table = self._snapshot()
         return self._table
+
+    def _put_singly(self, rows: dict[str, Column]) -> None:
+        """Stores rows as entries of one row."""
+        while len(rows["step"]):
+            room = self.most - self._count
+            if room:
+                self._put(_rows_of(rows, slice(0, room)), 1)
+                rows = _rows_of(rows, slice(room, None))
+            else:
+                self._halve()
 
     def drop_from(self, step: float) -> None:
         """Removes the rows from `step` on, with the whole of an entry that ends there or later."""
@@ -102,7 +111,7 @@ class GrowingTable:
 
     def _append(self, columns: dict[str, Column]) -> None:
         self._rows += len(columns["step"])
-        self._table = None
+        self._table = self._earlier = None
         if self._pending:
             columns = _joined(self._pending, columns)
             self._pending = {}
@@ -169,14 +178,17 @@ class GrowingTable:
 
     def _shorten(self, keep: int) -> None:
         count, steps = self._count, self._columns["step"].values(self._count)
-        for column in self._columns.values():
+        earlier = self._earlier if keep == count - 1 else None
+        for name, column in self._columns.items():
             column.drop(keep, count, steps, self._weights, self._published)
+            if earlier is not None:
+                column.summary = earlier.get(name, ColumnSummary())
         self._rows -= int(self._weights[keep:count].sum())
         if keep < self._published:
             self._weights = self._weights.copy()
             self._published = keep
         self._count = keep
-        self._table = None
+        self._table = self._earlier = None
 
     def _newest_stands_alone(self) -> bool:
         return bool(self._pending) or self._weights[self._count - 1] == 1
