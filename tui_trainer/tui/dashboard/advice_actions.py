@@ -222,8 +222,8 @@ class AdviceActions(RunPage):
         keys = session.keymap
         anew = f"{keys.shown_by_id('again')} begins anew with other settings"
         if run.status not in run_status.RESUMABLE:
-            data = f"tui-trainer evaluate {shlex.quote(clean(run.id))} --data FILE"
-            return f"{keys.shown_by_id('adopt')} makes it an adapter for the chat; {data} judges it"
+            command = f"tui-trainer evaluate {shlex.quote(clean(run.name))} --data FILE"
+            return f"{keys.shown_by_id('adopt')} adds it to the adapters; {command} scores it"
         offer = self._rollback_offer(view)
         if offer is not None:
             return f"{keys.shown_by_id('apply')} goes back {offer.hint}; {anew}"

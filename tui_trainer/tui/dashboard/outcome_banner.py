@@ -92,7 +92,6 @@ class OutcomeBanner(Panel[OutcomeText]):
 
 
 def _at_most(lines: list[Content], rows: int, width: int) -> list[Content]:
-    """The first lines, the last of them with an ellipsis where others follow."""
-    if len(lines) <= rows:
-        return lines
-    return [*lines[: rows - 1], Content.assemble(lines[rows - 1], " …").truncate(width)]
+    """The lines in so many rows, the last of which is cut where there are more."""
+    rest = Content(" ").join(lines[rows - 1 :])
+    return [*lines[: rows - 1], rest.truncate(width, ellipsis=True)]
